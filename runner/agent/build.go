@@ -1,0 +1,224 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Codes of a phase's context, CodeBuild's words.
+const (
+	CodeCommand  = "COMMAND_EXECUTION_ERROR"
+	CodeClient   = "CLIENT_ERROR"
+	CodeTimedOut = "BUILD_TIMED_OUT"
+	CodeInternal = "INTERNAL_ERROR"
+)
+
+// A build is one job under way.
+type build struct {
+	job   Job
+	dir   string // the exchange directory
+	log   *writer
+	shell *shell
+	ok    bool // no phase has failed
+	last  *syscall.Credential
+
+	cut   chan struct{} // closed when the build is to end at once
+	cutBy string        // why: Stopped or TimedOut; written before cut is closed
+}
+
+// errCut says that the build was stopped or has timed out.
+var errCut = errors.New("cut")
+
+// A failure is a phase's end for a reason of the author's.
+type failure struct{ code, message string }
+
+func (f *failure) Error() string { return f.message }
+
+// run runs the phases and returns the build's result. An error is a fault of ours.
+func (b *build) run() (string, error) {
+	for i, phase := range b.job.Phases {
+		failed, err := b.phase(phase, i == 0)
+		if errors.Is(err, errCut) {
+			return b.cutBy, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if failed && !goesOn(phase) {
+			return Failed, nil
+		}
+	}
+	if err := b.upload(); errors.Is(err, errCut) {
+		return b.cutBy, nil
+	} else if err != nil {
+		return "", err
+	}
+	if !b.ok {
+		return Failed, nil
+	}
+	return Succeeded, nil
+}
+
+// goesOn reports whether the next phase runs after this one failed: buildspec.yml's transitions. Without on-failure,
+// POST_BUILD follows a failed BUILD, the upload follows a failed POST_BUILD, and nothing follows the others.
+func goesOn(phase Phase) bool {
+	switch phase.OnFailure {
+	case "CONTINUE":
+		return true
+	case "ABORT":
+		return false
+	}
+	return phase.Name == "BUILD" || phase.Name == "POST_BUILD"
+}
+
+// phase runs one phase and tells its end.
+func (b *build) phase(phase Phase, first bool) (failed bool, err error) {
+	b.log.event(Event{Kind: Enter, Phase: phase.Name})
+	b.log.Logf("Entering phase %s", phase.Name)
+	err = b.commands(phase, first)
+	return b.leave(phase.Name, err)
+}
+
+// leave tells a phase's end: a failure is the author's, any other error ours or a cut.
+func (b *build) leave(name string, err error) (failed bool, _ error) {
+	end := Event{Kind: Leave, Phase: name, Result: Succeeded}
+	var author *failure
+	switch {
+	case errors.Is(err, errCut):
+		end.Result = b.cutBy
+		if b.cutBy == TimedOut {
+			end.Code, end.Message = CodeTimedOut, "Build has timed out."
+		}
+	case errors.As(err, &author):
+		b.ok, failed, err = false, true, nil
+		end.Result, end.Code, end.Message = Failed, author.code, author.message
+	case err != nil:
+		return false, err
+	}
+	b.log.Logf("Phase complete: %s State: %s", name, end.Result)
+	b.log.Logf("Phase context status code: %s Message: %s", end.Code, clip(end.Message, maxMessage))
+	b.log.event(end)
+	return failed, err
+}
+
+// commands runs commands, then finally whatever came of them.
+func (b *build) commands(phase Phase, first bool) error {
+	if first {
+		// What is missing in the image fails the first phase.
+		if err := b.shell.find(b.job.Shell); err != nil {
+			return &failure{CodeClient, err.Error()}
+		}
+	}
+	if err := b.succeeding(b.ok); err != nil {
+		return err
+	}
+	if len(phase.Commands)+len(phase.Finally) == 0 {
+		return nil
+	}
+	cred, err := b.shell.as(phase.RunAs)
+	if err != nil {
+		return &failure{CodeClient, "Error while executing phase: " + err.Error()}
+	}
+	b.last = cred
+	failed := b.list(phase, phase.Commands, false, cred)
+	if failed != nil && !isFailure(failed) {
+		return failed
+	}
+	if failed != nil {
+		if err := b.succeeding(false); err != nil {
+			return err
+		}
+	}
+	if err := b.list(phase, phase.Finally, true, cred); err != nil && (failed == nil || !isFailure(err)) {
+		return err
+	}
+	return failed
+}
+
+func isFailure(err error) bool {
+	var author *failure
+	return errors.As(err, &author)
+}
+
+func (b *build) succeeding(ok bool) error {
+	value := "0"
+	if ok {
+		value = "1"
+	}
+	return b.shell.set("CODEBUILD_BUILD_SUCCEEDING", value)
+}
+
+// list runs commands up to the first that fails.
+func (b *build) list(phase Phase, commands []string, finally bool, cred *syscall.Credential) error {
+	for i, text := range commands {
+		if b.isCut() {
+			return errCut
+		}
+		shown := strings.TrimRight(text, "\n")
+		b.log.Logf("Running command %s", shown)
+		b.log.event(Event{Kind: Command, Phase: phase.Name, Index: i, Finally: finally, Message: shown})
+		kills := oomKills()
+		run := b.shell.run
+		if b.job.Fresh {
+			run = b.shell.runFresh
+		}
+		status, err := run(text, cred)
+		if err != nil {
+			return err
+		}
+		exit := Event{Kind: Exit, Phase: phase.Name, Index: i, Finally: finally, Status: status}
+		if status != 0 && oomKills() > kills {
+			exit.Message = "killed, out of memory"
+		}
+		if b.isCut() {
+			b.log.event(exit)
+			return errCut
+		}
+		if status == 0 {
+			b.log.event(exit)
+			continue
+		}
+		b.log.Logf("Command did not exit successfully %s exit status %d", shown, status)
+		b.log.event(exit)
+		message := fmt.Sprintf("Error while executing command: %s. Reason: exit status %d", clip(shown, maxMessage/2), status)
+		if exit.Message != "" {
+			message += " (" + exit.Message + ")"
+		}
+		return &failure{CodeCommand, message}
+	}
+	return nil
+}
+
+func (b *build) isCut() bool {
+	select {
+	case <-b.cut:
+		return true
+	default:
+		return false
+	}
+}
+
+// watch ends every process of the container when the build is stopped or has no time left. It returns when they are
+// gone, or at once when ctx is done first.
+func (b *build) watch(ctx context.Context, stop <-chan os.Signal) {
+	timer := time.NewTimer(time.Until(b.job.Deadline))
+	if b.job.Deadline.IsZero() {
+		timer.Stop()
+	}
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-stop:
+		b.cutBy = Stopped
+	case <-timer.C:
+		b.cutBy = TimedOut
+	}
+	close(b.cut)
+	killAll()
+}

@@ -1,0 +1,193 @@
+// Package agent runs the phases of a build inside its container, and tells the story as events.
+//
+// It is both ends of one protocol. Inside, Main is the container's first process: it waits for a Job, runs its commands,
+// packs its artifacts and writes events. Outside, Prepare makes the exchange directory that both ends share, Hand gives
+// the job over, and a Story reads the events.
+//
+// # The exchange directory
+//
+//	events         one JSON object a line, appended by the agent; made by the server, which remembers the inode
+//	job            a FIFO: the job goes through it and is never a file
+//	artifacts.tar  the files of the artifacts block, uncompressed; made by the server, filled by the agent
+//
+// A line of events is at most MaxLine bytes long and has a number that rises by one from 0. The first line names the
+// version of the format. A server reads the events of the release before it; testdata holds a recorded stream.
+//
+// # The story is untrusted
+//
+// The root user of a container can write events as well as the agent can. That gains nothing but a lie about its own
+// build. What must not be forged (the time limit, the memory limit, the exit of the container, who may see what) is
+// decided outside. A Story refuses whatever an agent would not have written.
+//
+// # Commands
+//
+// Each command is a shell process of its own, as in CodeBuild: it begins in the directory that the command before left,
+// with the exported variables that it left, and its text begins on line 4 of its script. The wrapper uses nothing but
+// what is built into the shell, so that a build may break its PATH.
+package agent
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// Version is the version of the format that this agent writes. A Story reads it and the one before.
+const Version = 1
+
+// MaxLine is the most bytes a line of events may have, its end included.
+const MaxLine = 64 << 10
+
+// Paths inside a sandbox.
+const (
+	ExchangeDir = "/buildsmith/exchange"
+	ProgramPath = "/buildsmith/agent"
+	ObjectsDir  = "/buildsmith/objects"    // the mirror's objects, which the work tree's .git refers to
+	StateDir    = "/codebuild/output/tmp"  // scripts, saved variables and directory
+	SourceDir   = "/codebuild/output/src1" // the checkout lies in src/<host>/<owner>/<repo> below it
+)
+
+// Statuses of phases and builds, in CodeBuild's words.
+const (
+	Succeeded = "SUCCEEDED"
+	Failed    = "FAILED"
+	TimedOut  = "TIMED_OUT"
+	Stopped   = "STOPPED"
+)
+
+// A Job is what an agent is told to do.
+type Job struct {
+	Build    string   // the build's id
+	Dir      string   // where commands begin: CODEBUILD_SRC_DIR
+	Shell    string   // empty, sh, bash or a path
+	Env      []string // NAME=value; added to the image's variables
+	Fresh    bool     // version 0.1: every command begins in Dir with Env
+	Phases   []Phase
+	Upload   *Artifacts
+	Deadline time.Time // when the build has timed out
+	LogLimit int64     // bytes of output to keep; the rest is counted and dropped; 0 for no limit
+}
+
+// A Phase is one of a job's phases.
+type Phase struct {
+	Name      string // INSTALL, PRE_BUILD, BUILD or POST_BUILD
+	RunAs     string // a user of the image; empty for root
+	OnFailure string // empty, ABORT or CONTINUE
+	Commands  []string
+	Finally   []string
+}
+
+// Artifacts says what to pack into artifacts.tar.
+type Artifacts struct {
+	Files          []string
+	Exclude        []string
+	Name           string // expanded by the shell
+	BaseDirectory  string // expanded by the shell; may be a pattern
+	DiscardPaths   bool
+	EnableSymlinks bool
+	Limit          int64 // bytes of content
+}
+
+// Kinds of events, with the fields each has.
+const (
+	Hello   = "hello"     // Version
+	GotJob  = "job"       // the job has arrived
+	Output  = "out"       // Text or Bytes
+	Enter   = "phase"     // Phase
+	Command = "command"   // Phase, Index, Finally, Message (the text)
+	Exit    = "exit"      // Phase, Index, Finally, Status (of the process), Message
+	Leave   = "end"       // Phase, Result, Code, Message
+	Packed  = "artifacts" // Message (the name), Files, Size
+	Done    = "done"      // Result
+	Fault   = "fault"     // Message: the agent itself failed
+)
+
+// An Event is one line of events.
+type Event struct {
+	N       int64  `json:"n"`
+	Time    int64  `json:"t"` // Unix milliseconds
+	Kind    string `json:"k"`
+	Version int    `json:"v,omitempty"`
+	Text    string `json:"o,omitempty"` // output that is UTF-8
+	Bytes   []byte `json:"b,omitempty"` // output that is not
+	Phase   string `json:"p,omitempty"`
+	Index   int    `json:"i,omitempty"`
+	Finally bool   `json:"f,omitempty"`
+	Status  int    `json:"x,omitempty"`
+	Result  string `json:"s,omitempty"`
+	Code    string `json:"c,omitempty"`
+	Message string `json:"m,omitempty"`
+	Files   int    `json:"files,omitempty"`
+	Size    int64  `json:"size,omitempty"`
+}
+
+// At is the event's time.
+func (e Event) At() time.Time { return time.UnixMilli(e.Time) }
+
+// maxText is how many bytes of output one event carries: each can become six in JSON.
+const maxText = 10 << 10
+
+// maxMessage is how many bytes of a command or message an event carries.
+const maxMessage = 4 << 10
+
+// appendEvent appends the line of an event that is no output.
+func appendEvent(line []byte, e Event) []byte {
+	e.Message = clip(e.Message, maxMessage)
+	text, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // an Event has nothing that cannot be encoded
+	}
+	return append(append(line, text...), '\n')
+}
+
+// clip shortens text to at most n bytes, at a character's border, and marks that it did.
+func clip(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	n -= len("…")
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
+}
+
+// appendOutput appends the line of an output event. The text has at most maxText bytes.
+func appendOutput(line []byte, n, at int64, text []byte) []byte {
+	line = append(line, `{"n":`...)
+	line = strconv.AppendInt(line, n, 10)
+	line = append(line, `,"t":`...)
+	line = strconv.AppendInt(line, at, 10)
+	line = append(line, `,"k":"out",`...)
+	if !utf8.Valid(text) {
+		line = append(line, `"b":"`...)
+		line = base64.StdEncoding.AppendEncode(line, text)
+		return append(line, "\"}\n"...)
+	}
+	line = append(line, `"o":"`...)
+	const hex = "0123456789abcdef"
+	start := 0
+	for i, c := range text {
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		line = append(line, text[start:i]...)
+		start = i + 1
+		switch c {
+		case '"', '\\':
+			line = append(line, '\\', c)
+		case '\n':
+			line = append(line, '\\', 'n')
+		case '\t':
+			line = append(line, '\\', 't')
+		case '\r':
+			line = append(line, '\\', 'r')
+		default:
+			line = append(line, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+	}
+	line = append(line, text[start:]...)
+	return append(line, "\"}\n"...)
+}

@@ -1,0 +1,235 @@
+package store
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/klauspost/compress/flate"
+)
+
+// ErrDamagedArchive says that an archive of artifacts holds what the agent would not have packed: the build's doing.
+var ErrDamagedArchive = errors.New("artifact archive damaged by the build")
+
+const (
+	maxArtifacts   = 200_000
+	firstArtifacts = 20
+	maxNameLength  = 4096
+)
+
+func (s *Store) artifactsPath(build string) string {
+	return filepath.Join(s.dir, "artifacts", build+".zip")
+}
+func (s *Store) manifestPath(build string) string {
+	return filepath.Join(s.dir, "artifacts", build+".json")
+}
+
+// TakeArtifacts keeps the files of a tar archive as the artifacts of a build. The archive comes from a container and is
+// trusted in nothing: its entries are files and relative links that stay inside, with relative names, each once, and at
+// most limit bytes together; else the error wraps ErrDamagedArchive. Nothing is unpacked. Taking again replaces what was
+// taken before.
+func (s *Store) TakeArtifacts(build, name string, archive io.Reader, limit int64) (*Artifacts, error) {
+	path := s.artifactsPath(build)
+	out, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keeping artifacts: %w", err)
+	}
+	defer os.Remove(path + ".tmp")
+	defer out.Close()
+	k := &keeper{store: s, sum: sha256.New(), limit: limit, seen: map[string]bool{}}
+	buffer := bufio.NewWriterSize(io.MultiWriter(out, k.sum), 1<<20)
+	k.zip = zip.NewWriter(buffer)
+	k.zip.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, 6) })
+	if err := k.all(tar.NewReader(bufio.NewReaderSize(archive, 1<<20))); err != nil {
+		return nil, fmt.Errorf("keeping artifacts: %w", err)
+	}
+	if err := errors.Join(k.zip.Close(), buffer.Flush(), out.Sync()); err != nil {
+		return nil, fmt.Errorf("keeping artifacts: %w", err)
+	}
+	info, err := out.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("keeping artifacts: %w", err)
+	}
+	manifest, err := json.Marshal(k.list)
+	if err != nil {
+		return nil, err
+	}
+	s.At("artifacts partly taken")
+	if err := errors.Join(writeDurable(s.manifestPath(build), manifest), os.Rename(path+".tmp", path), syncDir(filepath.Dir(path))); err != nil {
+		return nil, fmt.Errorf("keeping artifacts: %w", err)
+	}
+	return &Artifacts{
+		Name: name, Files: len(k.list), Size: info.Size(), SHA256: hex.EncodeToString(k.sum.Sum(nil)),
+		First: k.list[:min(len(k.list), firstArtifacts)],
+	}, nil
+}
+
+// A keeper turns a tar archive into a zip archive and a manifest.
+type keeper struct {
+	store *Store
+	zip   *zip.Writer
+	sum   hash.Hash // of the zip archive
+	limit int64
+	size  int64
+	seen  map[string]bool
+	list  []Artifact
+}
+
+// packTime is the time of every file in an archive, so that equal files make equal archives.
+var packTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (k *keeper) all(r *tar.Reader) error {
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %v", ErrDamagedArchive, err)
+		}
+		if err := k.one(h, r); err != nil {
+			return err
+		}
+	}
+}
+
+func (k *keeper) one(h *tar.Header, content io.Reader) error {
+	switch {
+	case len(h.Name) > maxNameLength || !filepath.IsLocal(h.Name) || filepath.Clean(h.Name) != h.Name:
+		return fmt.Errorf("%w: the name %.100q", ErrDamagedArchive, h.Name)
+	case k.seen[h.Name]:
+		return fmt.Errorf("%w: %q stands twice", ErrDamagedArchive, h.Name)
+	case len(k.list) >= maxArtifacts:
+		return fmt.Errorf("%w: more than %d files", ErrDamagedArchive, maxArtifacts)
+	case h.Size < 0 || k.limit > 0 && h.Size > k.limit-k.size:
+		return fmt.Errorf("%w: more than %d bytes", ErrDamagedArchive, k.limit)
+	}
+	k.seen[h.Name] = true
+	k.size += h.Size
+	header := &zip.FileHeader{Name: h.Name, Method: zip.Deflate, Modified: packTime}
+	a := Artifact{Name: h.Name, Size: h.Size, Mode: uint32(h.Mode) & 0o777}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		header.SetMode(fs.FileMode(a.Mode))
+	case tar.TypeSymlink:
+		if len(h.Linkname) > maxNameLength || filepath.IsAbs(h.Linkname) || !filepath.IsLocal(filepath.Join(filepath.Dir(h.Name), h.Linkname)) {
+			return fmt.Errorf("%w: %q links to %.100q", ErrDamagedArchive, h.Name, h.Linkname)
+		}
+		a.Link, a.Mode = h.Linkname, 0o777
+		header.SetMode(fs.ModeSymlink | 0o777)
+		w, err := k.zip.CreateHeader(header)
+		if err == nil {
+			_, err = io.WriteString(w, a.Link)
+		}
+		k.list = append(k.list, a)
+		return err
+	default:
+		return fmt.Errorf("%w: %q is neither a file nor a link", ErrDamagedArchive, h.Name)
+	}
+	w, err := k.zip.CreateHeader(header)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	source := readErrors{Reader: content}
+	if _, err := io.Copy(io.MultiWriter(w, sum), &source); err != nil {
+		if source.err != nil {
+			return fmt.Errorf("%w: %v", ErrDamagedArchive, source.err)
+		}
+		return err
+	}
+	a.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	k.list = append(k.list, a)
+	return nil
+}
+
+// readErrors remembers that reading failed, to tell it from a failure to write.
+type readErrors struct {
+	io.Reader
+	err error
+}
+
+func (r *readErrors) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}
+
+// OpenArtifacts opens the artifacts of a build: a zip archive. The error wraps ErrNotFound if there are none, or no
+// longer. The caller closes the file.
+func (s *Store) OpenArtifacts(build string) (*os.File, error) {
+	f, err := os.Open(s.artifactsPath(build))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("artifacts of build %s: %w", build, ErrNotFound)
+	}
+	return f, err
+}
+
+// Manifest lists the artifacts of a build, in the order of their names. The error wraps ErrNotFound if there are none, or
+// no longer.
+func (s *Store) Manifest(build string) ([]Artifact, error) {
+	text, err := os.ReadFile(s.manifestPath(build))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("artifacts of build %s: %w", build, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []Artifact
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, fmt.Errorf("reading the manifest of build %s: %w", build, err)
+	}
+	return list, nil
+}
+
+// OpenArtifact opens one file of a build's artifacts. The error wraps ErrNotFound if there is none of that name, and for a
+// symbolic link. The caller closes the reader.
+func (s *Store) OpenArtifact(build, name string) (io.ReadCloser, int64, error) {
+	f, err := s.OpenArtifacts(build)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	z, err := zip.NewReader(f, info.Size())
+	if err != nil {
+		f.Close()
+		return nil, 0, fmt.Errorf("reading artifacts of build %s: %w", build, err)
+	}
+	for _, entry := range z.File {
+		if entry.Name != name || !entry.Mode().IsRegular() {
+			continue
+		}
+		r, err := entry.Open()
+		if err != nil {
+			f.Close()
+			return nil, 0, err
+		}
+		return closers{r, f}, int64(entry.UncompressedSize64), nil
+	}
+	f.Close()
+	return nil, 0, fmt.Errorf("artifact %q of build %s: %w", name, build, ErrNotFound)
+}
+
+type closers struct {
+	io.ReadCloser
+	file *os.File
+}
+
+func (c closers) Close() error { return errors.Join(c.ReadCloser.Close(), c.file.Close()) }

@@ -1,0 +1,287 @@
+package store
+
+import (
+	"slices"
+	"time"
+)
+
+// A Status is how a build, or one of its phases, stands: CodeBuild's words.
+type Status string
+
+// The statuses. Failed is the author's failure, Fault is ours.
+const (
+	InProgress Status = "IN_PROGRESS"
+	Succeeded  Status = "SUCCEEDED"
+	Failed     Status = "FAILED"
+	Fault      Status = "FAULT"
+	TimedOut   Status = "TIMED_OUT"
+	Stopped    Status = "STOPPED"
+)
+
+// Phases of a build, in their order: CodeBuild's words.
+const (
+	PhaseSubmitted       = "SUBMITTED"
+	PhaseQueued          = "QUEUED"
+	PhaseProvisioning    = "PROVISIONING"
+	PhaseDownloadSource  = "DOWNLOAD_SOURCE"
+	PhaseInstall         = "INSTALL"
+	PhasePreBuild        = "PRE_BUILD"
+	PhaseBuild           = "BUILD"
+	PhasePostBuild       = "POST_BUILD"
+	PhaseUploadArtifacts = "UPLOAD_ARTIFACTS"
+	PhaseFinalizing      = "FINALIZING"
+	PhaseCompleted       = "COMPLETED"
+)
+
+// CommandPhases are the phases that run an author's commands.
+var CommandPhases = []string{PhaseInstall, PhasePreBuild, PhaseBuild, PhasePostBuild}
+
+// A Build is one run of a buildspec: what was asked for, how it stands, and what became of it. JSON of it is what the
+// store keeps: fields are added, never renamed.
+type Build struct {
+	ID         string // a UUID
+	Seq        uint64 // rises from build to build, over all projects
+	Project    string // the project's name
+	ProjectKey string
+	Number     int    // within the project, from 1
+	Check      string // name of its check run
+	Repo       Repo
+	Trigger    Trigger
+	Settings   Settings
+
+	RerunOf  string `json:",omitempty"` // the build that this one repeats
+	RerunBy  string `json:",omitempty"` // the build that repeated this one by itself, after a fault
+	Attempts int    `json:",omitempty"` // how many builds before this one ended in a fault and were repeated by themselves
+
+	Status  Status
+	Created time.Time
+	Claimed time.Time // zero while it waits in the queue
+	Ended   time.Time // zero until it is over
+
+	Phases    []Phase
+	Skeleton  []string   `json:",omitempty"` // the phases that have commands, once the buildspec is known
+	Problems  []Problem  `json:",omitempty"` // of the buildspec
+	Spec      string     `json:",omitempty"` // where the buildspec was found, relative to the source
+	Failure   *Failure   `json:",omitempty"`
+	Artifacts *Artifacts `json:",omitempty"`
+	Stop      *Stop      `json:",omitempty"` // somebody asked for its end
+	Log       Log
+	Sandbox   Sandbox
+}
+
+// Done reports whether the build is over: its status will not change again.
+func (b *Build) Done() bool { return !b.Ended.IsZero() }
+
+// Queued reports whether the build waits for a slot.
+func (b *Build) Queued() bool { return b.Claimed.IsZero() && !b.Done() }
+
+// CodeBuildID is the build's id in CodeBuild's form.
+func (b *Build) CodeBuildID() string { return b.Project + ":" + b.ID }
+
+// Phase is the record of a phase, nil if it has not begun.
+func (b *Build) Phase(kind string) *Phase {
+	i := slices.IndexFunc(b.Phases, func(p Phase) bool { return p.Type == kind })
+	if i < 0 {
+		return nil
+	}
+	return &b.Phases[i]
+}
+
+// Enter records that a phase begins. A phase that has begun already stays as it is.
+func (b *Build) Enter(kind string, at time.Time) *Phase {
+	if p := b.Phase(kind); p != nil {
+		return p
+	}
+	b.Phases = append(b.Phases, Phase{Type: kind, Status: InProgress, Start: at})
+	return &b.Phases[len(b.Phases)-1]
+}
+
+// Leave records the end of a phase.
+func (b *Build) Leave(kind string, at time.Time, status Status, code, message string) {
+	p := b.Enter(kind, at)
+	p.Status, p.End, p.Code, p.Message = status, at, code, message
+}
+
+// Headline is the first phase that did not succeed, nil if all did.
+func (b *Build) Headline() *Phase {
+	for i := range b.Phases {
+		if s := b.Phases[i].Status; s != Succeeded && s != InProgress && s != "" {
+			return &b.Phases[i]
+		}
+	}
+	return nil
+}
+
+// A Phase is the record of one phase that has begun.
+type Phase struct {
+	Type     string
+	Status   Status
+	Start    time.Time
+	End      time.Time // zero while it runs
+	Code     string    `json:",omitempty"` // of its context, such as COMMAND_EXECUTION_ERROR
+	Message  string    `json:",omitempty"`
+	Line     int       `json:",omitempty"` // of the log where it begins, from 1
+	Commands []Command `json:",omitempty"` // the first MaxCommands
+}
+
+// MaxCommands is how many commands of a phase are recorded one by one.
+const MaxCommands = 200
+
+// A Command is the record of one command that has begun.
+type Command struct {
+	Text    string
+	Finally bool `json:",omitempty"`
+	Start   time.Time
+	End     time.Time // zero while it runs
+	Exit    int       `json:",omitempty"`
+	Line    int       // of the log where it begins, from 1
+}
+
+// A Problem is something wrong in a buildspec.
+type Problem struct {
+	Line, Column int
+	Message      string
+	Warning      bool `json:",omitempty"`
+}
+
+// A Failure is the first command that failed.
+type Failure struct {
+	Phase   string
+	Command string
+	Exit    int
+	Tail    []string // the last lines of its output
+	Line    int      // of the log where its output begins, from 1
+}
+
+// Artifacts are the files a build left. They lie in the store, and a manifest beside them.
+type Artifacts struct {
+	Name   string // of the archive, without .zip
+	Files  int
+	Size   int64 // of the archive, bytes
+	SHA256 string
+	First  []Artifact // the first few of the manifest
+}
+
+// An Artifact is one file among artifacts.
+type Artifact struct {
+	Name   string
+	Size   int64
+	SHA256 string
+	Mode   uint32 `json:",omitempty"` // permission bits
+	Link   string `json:",omitempty"` // target of a symbolic link
+}
+
+// Stop says who asked for a build's end and when.
+type Stop struct {
+	By string
+	At time.Time
+}
+
+// Log says how far the log and the events behind it have been read. What the log holds beyond Size is read again after
+// a restart.
+type Log struct {
+	Size   int64 // bytes
+	Events int64 // offset in the exchange directory's events
+	Next   int64 // number of the next event
+}
+
+// Sandbox says where a build runs.
+type Sandbox struct {
+	ID    string `json:",omitempty"`
+	Inode uint64 `json:",omitempty"` // of events in its exchange directory
+}
+
+// A Repo is a repository of a forge.
+type Repo struct {
+	Forge         string // github, local
+	Host          string // github.com
+	ID            string // the forge's own, which stays when the name changes
+	Name          string // owner/repo
+	CloneURL      string
+	WebURL        string `json:",omitempty"`
+	DefaultBranch string `json:",omitempty"`
+	Private       bool   `json:",omitempty"`
+	Installation  int64  `json:",omitempty"` // of the GitHub App
+}
+
+// Key names a repository for ever.
+func (r Repo) Key() string { return r.Forge + "/" + r.Host + "/" + r.ID }
+
+// An Account is a person, or a program, at a forge.
+type Account struct {
+	ID    string
+	Login string
+	Bot   bool `json:",omitempty"`
+}
+
+// Names of webhook events, CodeBuild's words for CODEBUILD_WEBHOOK_EVENT.
+const (
+	EventPush               = "PUSH"
+	EventPullRequestCreated = "PULL_REQUEST_CREATED"
+	EventPullRequestUpdated = "PULL_REQUEST_UPDATED"
+	EventPullRequestReopen  = "PULL_REQUEST_REOPENED"
+)
+
+// A Trigger is why a build exists, and what it builds.
+type Trigger struct {
+	Event         string // of the forge; empty for a build somebody asked for
+	Automatic     bool   // no person asked for just this build
+	Commit        string // the full hash that is built
+	SourceVersion string // as asked for: a hash, a branch, pr/12
+	HeadRef       string `json:",omitempty"` // refs/heads/... or refs/tags/...
+	BaseRef       string `json:",omitempty"` // of a pull request
+	Prev          string `json:",omitempty"` // the hash before a push, zeros for a new ref
+	PullRequest   int    `json:",omitempty"`
+	Fork          bool   `json:",omitempty"` // the commit comes from another repository: no secrets, no cache writes
+	Title         string `json:",omitempty"` // first line of the commit message or title of the pull request
+	Actor         Account
+	Initiator     string // for CODEBUILD_INITIATOR
+	Delivery      uint64 `json:",omitempty"` // Seq of the delivery that caused it
+}
+
+// Settings are how a build is run: what its project and the server's configuration say at the time it was made.
+type Settings struct {
+	Buildspec    string `json:",omitempty"` // path in the source; empty for buildspec.yml
+	Required     bool   `json:",omitempty"` // the project was configured: without a buildspec the build fails
+	Image        string
+	Variables    []Variable    `json:",omitempty"`
+	Timeout      time.Duration // of the build, from its claim
+	QueueTimeout time.Duration
+	Memory       int64   // bytes
+	CPUs         float64 // cores
+	Processes    int64
+	Disk         int64  // bytes of work tree, container layer and artifacts, each
+	LogLimit     int64  // bytes
+	Network      string // NetworkFull or NetworkNone
+	Sudo         bool   `json:",omitempty"` // programs may gain privileges, as sudo does
+}
+
+// What a build may reach.
+const (
+	NetworkFull = "full" // everything but the host, its neighbours and the metadata addresses
+	NetworkNone = "none"
+)
+
+// A Variable is an environment variable of a project.
+type Variable struct{ Name, Value string }
+
+// A Notice is what a forge is told about a commit that was not built: it waits for approval, or was skipped.
+type Notice struct {
+	ID         string // a UUID
+	Project    string
+	ProjectKey string
+	Check      string
+	Repo       Repo
+	Trigger    Trigger // of the build that there is not
+	Settings   Settings
+	Conclusion string // ActionRequired or Skipped
+	Title      string
+	Reason     string // a few sentences
+	Created    time.Time
+}
+
+// Conclusions of a notice, GitHub's words.
+const (
+	ActionRequired = "action_required"
+	SkippedNotice  = "skipped"
+)

@@ -1,0 +1,450 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// ErrNotFound says that there is no such thing, or no longer.
+var ErrNotFound = errors.New("not found")
+
+// A RepoState is what the store remembers of a repository.
+type RepoState struct {
+	Repo  Repo
+	Epoch int // raised to make every link given out so far worthless
+}
+
+// A Project is a repository's buildspec under its name. A repository has one by itself; a configured repository has those
+// that are configured.
+type Project struct {
+	Key        string // of the repository, and the name behind a slash if it was configured
+	Name       string // unique; CodeBuild's characters
+	Repo       Repo
+	Configured bool `json:",omitempty"`
+	Builds     int  // number of the last build
+}
+
+// Repo remembers a repository as it is now, and returns what is known of it. If it has become private since, the links to
+// its pages become worthless.
+func (tx *Tx) Repo(r Repo) (RepoState, error) {
+	key := []byte(r.Key())
+	state, _, err := get[RepoState](tx, bucketRepos, key)
+	if err != nil || state.Repo == r {
+		return state, err
+	}
+	if r.Private && !state.Repo.Private && state.Repo.ID != "" {
+		state.Epoch++
+	}
+	state.Repo = r
+	return state, put(tx, bucketRepos, key, state)
+}
+
+// RepoState is what is known of a repository; the zero state if nothing is.
+func (tx *Tx) RepoState(key string) (RepoState, error) {
+	state, _, err := get[RepoState](tx, bucketRepos, []byte(key))
+	return state, err
+}
+
+// RevokeLinks makes every link to the pages of a repository worthless.
+func (tx *Tx) RevokeLinks(key string) error {
+	state, ok, err := get[RepoState](tx, bucketRepos, []byte(key))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("repository %s: %w", key, ErrNotFound)
+	}
+	state.Epoch++
+	return put(tx, bucketRepos, []byte(key), state)
+}
+
+// Project gives a repository's project, and makes it if it is new. The name is that of the configuration, or empty for
+// the project that a repository has by itself; its name is made of the repository's.
+func (tx *Tx) Project(r Repo, name string) (Project, error) {
+	key := r.Key()
+	if name != "" {
+		key += "/" + name
+	}
+	p, ok, err := get[Project](tx, bucketProjects, []byte(key))
+	if err != nil {
+		return p, err
+	}
+	if ok && p.Repo == r {
+		return p, nil
+	}
+	if !ok {
+		p = Project{Key: key, Configured: name != ""}
+		if p.Name, err = tx.freeName(name, r); err != nil {
+			return p, err
+		}
+		if err := tx.bucket(bucketProjectNames).Put([]byte(p.Name), []byte(key)); err != nil {
+			return p, err
+		}
+	}
+	p.Repo = r
+	return p, put(tx, bucketProjects, []byte(key), p)
+}
+
+// freeName is a project name that no other project has.
+func (tx *Tx) freeName(name string, r Repo) (string, error) {
+	taken := func(name string) bool { return tx.bucket(bucketProjectNames).Get([]byte(name)) != nil }
+	if name == "" {
+		name = ProjectName(r.Name)
+	}
+	if !taken(name) {
+		return name, nil
+	}
+	for i := 2; i < 10_000; i++ {
+		if n := fmt.Sprintf("%.140s-%d", name, i); !taken(n) {
+			return n, nil
+		}
+	}
+	return "", fmt.Errorf("project name %s: ten thousand are taken", name)
+}
+
+// ProjectName makes a project name of a repository's: CodeBuild allows letters, digits, - and _, 2 to 150 of them.
+func ProjectName(repo string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
+			return r
+		}
+		return '-'
+	}, repo)
+	name = name[:min(len(name), 140)]
+	if len(name) < 2 {
+		name = "project-" + name
+	}
+	return name
+}
+
+// ProjectByName is a project; ok is false if there is none of that name.
+func (tx *Tx) ProjectByName(name string) (p Project, ok bool, err error) {
+	key := tx.bucket(bucketProjectNames).Get([]byte(name))
+	if key == nil {
+		return p, false, nil
+	}
+	return get[Project](tx, bucketProjects, key)
+}
+
+// Projects are all projects, by key.
+func (tx *Tx) Projects() ([]Project, error) {
+	var list []Project
+	err := tx.bucket(bucketProjects).ForEach(func(key, _ []byte) error {
+		p, _, err := get[Project](tx, bucketProjects, key)
+		list = append(list, p)
+		return err
+	})
+	return list, err
+}
+
+// Submit makes a build of a project: the caller has set what is to be built and how; the rest is set here.
+func (tx *Tx) Submit(p Project, b Build) (Build, error) {
+	p.Builds++
+	if err := put(tx, bucketProjects, []byte(p.Key), p); err != nil {
+		return b, err
+	}
+	seq, err := tx.bucket(bucketOrder).NextSequence()
+	if err != nil {
+		return b, err
+	}
+	now := tx.store.Now()
+	b.ID, b.Seq = uuid.NewString(), seq
+	b.Project, b.ProjectKey, b.Number, b.Repo = p.Name, p.Key, p.Builds, p.Repo
+	b.Status, b.Created = InProgress, now
+	b.Phases = nil
+	b.Leave(PhaseSubmitted, now, Succeeded, "", "")
+	b.Enter(PhaseQueued, now)
+	if err := tx.bucket(bucketOrder).Put(number(seq), []byte(b.ID)); err != nil {
+		return b, err
+	}
+	if err := tx.indexCommit(b.Repo, b.Trigger.Commit, b.ID); err != nil {
+		return b, err
+	}
+	return b, tx.setBuild(&b)
+}
+
+func (tx *Tx) indexCommit(r Repo, commit, id string) error {
+	n, err := tx.bucket(bucketCommits).NextSequence()
+	if err != nil {
+		return err
+	}
+	return tx.bucket(bucketCommits).Put(append(commitKey(r, commit), number(n)...), []byte(id))
+}
+
+func commitKey(r Repo, commit string) []byte { return []byte(r.Key() + "\x00" + commit + "\x00") }
+
+// setBuild writes a build and puts it where builds of its state are found.
+func (tx *Tx) setBuild(b *Build) error {
+	key := number(b.Seq)
+	for _, place := range []struct {
+		bucket []byte
+		here   bool
+	}{{bucketQueued, b.Queued()}, {bucketRunning, !b.Queued() && !b.Done()}} {
+		var err error
+		if place.here {
+			err = tx.bucket(place.bucket).Put(key, []byte(b.ID))
+		} else {
+			err = tx.bucket(place.bucket).Delete(key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := tx.bucket(bucketUnsaid).Put([]byte(b.ID), nil); err != nil {
+		return err
+	}
+	return put(tx, bucketBuilds, []byte(b.ID), b)
+}
+
+// Build is a build; the error wraps ErrNotFound if there is none.
+func (tx *Tx) Build(id string) (Build, error) {
+	b, ok, err := get[Build](tx, bucketBuilds, []byte(id))
+	if err == nil && !ok {
+		err = fmt.Errorf("build %s: %w", id, ErrNotFound)
+	}
+	return b, err
+}
+
+// Build is a build; the error wraps ErrNotFound if there is none.
+func (s *Store) Build(id string) (b Build, err error) {
+	err = s.View(func(tx *Tx) error {
+		b, err = tx.Build(id)
+		return err
+	})
+	return b, err
+}
+
+// ErrDone says that a build is over and cannot change.
+var ErrDone = errors.New("the build is over")
+
+// ChangeBuild lets fn change a build that is not over, and gives what it became. The error wraps ErrDone if it is over.
+// fn must do the same when it runs again.
+func (s *Store) ChangeBuild(id string, fn func(*Build) error) (b Build, err error) {
+	err = s.Update(func(tx *Tx) error {
+		b, err = tx.ChangeBuild(id, fn)
+		return err
+	})
+	return b, err
+}
+
+// ChangeBuild lets fn change a build that is not over: see Store.ChangeBuild.
+func (tx *Tx) ChangeBuild(id string, fn func(*Build) error) (Build, error) {
+	b, err := tx.Build(id)
+	if err != nil {
+		return b, err
+	}
+	if b.Done() {
+		return b, fmt.Errorf("build %s: %w", id, ErrDone)
+	}
+	if err := fn(&b); err != nil {
+		return b, err
+	}
+	return b, tx.setBuild(&b)
+}
+
+// End records a build's end: phases that were under way end with it, and COMPLETED begins.
+func (b *Build) End(status Status, at time.Time) {
+	for i := range b.Phases {
+		if p := &b.Phases[i]; p.End.IsZero() {
+			p.End, p.Status = at, status
+			if status == Succeeded || status == Failed {
+				p.Status = Succeeded
+			}
+		}
+		for j := range b.Phases[i].Commands {
+			if c := &b.Phases[i].Commands[j]; c.End.IsZero() {
+				c.End, c.Exit = at, -1
+			}
+		}
+	}
+	b.Phases = append(b.Phases, Phase{Type: PhaseCompleted, Start: at})
+	b.Status, b.Ended = status, at
+}
+
+// RequestStop asks for a build's end. One that waits in the queue ends at once; asking again changes nothing. The error
+// wraps ErrDone if it is over.
+func (tx *Tx) RequestStop(id, by string) (Build, error) {
+	now := tx.store.Now()
+	return tx.ChangeBuild(id, func(b *Build) error {
+		if b.Stop == nil {
+			b.Stop = &Stop{By: by, At: now}
+		}
+		if b.Queued() {
+			b.Leave(PhaseQueued, now, Stopped, "", "Stopped by "+b.Stop.By+".")
+			b.End(Stopped, now)
+		}
+		return nil
+	})
+}
+
+// QueuedBuilds are the builds that wait for a slot, oldest first, at most max.
+func (tx *Tx) QueuedBuilds(max int) ([]Build, error) { return tx.listed(bucketQueued, max) }
+
+// RunningBuilds are the builds that have a slot and are not over, oldest first.
+func (tx *Tx) RunningBuilds() ([]Build, error) { return tx.listed(bucketRunning, -1) }
+
+func (tx *Tx) listed(bucket []byte, max int) ([]Build, error) {
+	var list []Build
+	c := tx.bucket(bucket).Cursor()
+	for key, id := c.First(); key != nil && len(list) != max; key, id = c.Next() {
+		b, err := tx.Build(string(id))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, b)
+	}
+	return list, nil
+}
+
+// QueueLength is how many builds wait for a slot, and how many have one.
+func (tx *Tx) QueueLength() (queued, running int) {
+	return tx.bucket(bucketQueued).Stats().KeyN, tx.bucket(bucketRunning).Stats().KeyN
+}
+
+// Builds are the newest builds before the given number, at most max; 0 for the newest of all. An empty project stands for
+// every project.
+func (tx *Tx) Builds(project string, before uint64, max int) ([]Build, error) {
+	var list []Build
+	err := tx.backwards(bucketOrder, before, func(_, id []byte) (bool, error) {
+		b, err := tx.Build(string(id))
+		if err == nil && (project == "" || b.Project == project) {
+			list = append(list, b)
+		}
+		return len(list) < max, err
+	})
+	return list, err
+}
+
+// OfCommit are the builds and notices of a commit, oldest first.
+func (tx *Tx) OfCommit(r Repo, commit string) (builds []Build, notices []Notice, err error) {
+	prefix := commitKey(r, commit)
+	c := tx.bucket(bucketCommits).Cursor()
+	for key, id := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, id = c.Next() {
+		if n, ok, err := tx.Notice(string(id)); err != nil {
+			return nil, nil, err
+		} else if ok {
+			notices = append(notices, n)
+			continue
+		}
+		b, err := tx.Build(string(id))
+		if errors.Is(err, ErrNotFound) {
+			continue // swept
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		builds = append(builds, b)
+	}
+	return builds, notices, nil
+}
+
+// Spec is the text of a build's buildspec, nil if it is not known.
+func (tx *Tx) Spec(id string) []byte { return slices.Clone(tx.bucket(bucketSpecs).Get([]byte(id))) }
+
+// SetSpec keeps the text of a build's buildspec.
+func (tx *Tx) SetSpec(id string, text []byte) error {
+	return tx.bucket(bucketSpecs).Put([]byte(id), text)
+}
+
+// AddNotice makes a notice: the caller has set what it says; the rest is set here.
+func (tx *Tx) AddNotice(p Project, n Notice) (Notice, error) {
+	n.ID, n.Created = uuid.NewString(), tx.store.Now()
+	n.Project, n.ProjectKey, n.Repo = p.Name, p.Key, p.Repo
+	if err := tx.indexCommit(n.Repo, n.Trigger.Commit, n.ID); err != nil {
+		return n, err
+	}
+	if err := tx.bucket(bucketUnsaid).Put([]byte(n.ID), nil); err != nil {
+		return n, err
+	}
+	return n, put(tx, bucketNotices, []byte(n.ID), n)
+}
+
+// Notice is a notice; ok is false if there is none of that id.
+func (tx *Tx) Notice(id string) (n Notice, ok bool, err error) {
+	return get[Notice](tx, bucketNotices, []byte(id))
+}
+
+// A Claim is a build that has got a slot.
+type Claim struct {
+	Build Build
+	Warm  bool // its sandbox had been started already
+}
+
+// Claim gives slots to the builds that have waited longest, as far as slots are free. A slot is taken by each build that
+// was claimed and is not over. For each build it takes the oldest waiting sandbox whose profile is what profile gives for
+// the build, or a sandbox to be started.
+func (s *Store) Claim(slots int, profile func(*Build) string) (claims []Claim, err error) {
+	err = s.Update(func(tx *Tx) error {
+		claims = nil
+		_, running := tx.QueueLength()
+		waiting, err := tx.QueuedBuilds(max(slots-running, 0))
+		if err != nil {
+			return err
+		}
+		now := s.Now()
+		for _, b := range waiting {
+			sandbox, warm, err := tx.takeSandbox(profile(&b))
+			if err != nil {
+				return err
+			}
+			b, err := tx.ChangeBuild(b.ID, func(b *Build) error {
+				b.Claimed, b.Sandbox = now, sandbox
+				b.Leave(PhaseQueued, now, Succeeded, "", "")
+				b.Enter(PhaseProvisioning, now)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			claims = append(claims, Claim{b, warm})
+		}
+		return nil
+	})
+	if err == nil && len(claims) > 0 {
+		s.At("claimed")
+	}
+	return claims, err
+}
+
+// ExpireQueued ends the builds that have waited in the queue for longer than they may. It returns when the next one will
+// have, zero if none waits.
+func (s *Store) ExpireQueued() (next time.Time, err error) {
+	var late []string
+	now := s.Now()
+	err = s.View(func(tx *Tx) error {
+		waiting, err := tx.QueuedBuilds(-1)
+		for _, b := range waiting {
+			if b.Settings.QueueTimeout <= 0 {
+				continue
+			}
+			switch end := b.Created.Add(b.Settings.QueueTimeout); {
+			case !end.After(now):
+				late = append(late, b.ID)
+			case next.IsZero() || end.Before(next):
+				next = end
+			}
+		}
+		return err
+	})
+	for _, id := range late {
+		_, changed := s.ChangeBuild(id, func(b *Build) error {
+			if b.Queued() {
+				b.Leave(PhaseQueued, now, TimedOut, "BUILD_TIMED_OUT",
+					fmt.Sprintf("Build has timed out: it waited in the queue for %v, which is its limit.", b.Settings.QueueTimeout))
+				b.End(TimedOut, now)
+			}
+			return nil
+		})
+		if changed != nil && !errors.Is(changed, ErrDone) {
+			err = errors.Join(err, changed)
+		}
+	}
+	return next, err
+}

@@ -1,0 +1,106 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Options say how Git reaches the outside; the zero value is fit for use.
+type Options struct {
+	CABundle string   // file of further certificate authorities
+	Proxy    []string // environment of Git's: HTTPS_PROXY=..., NO_PROXY=...
+	Plain    bool     // http is allowed beside https: for a forge on this machine
+}
+
+// A git runs the git program so that neither the machine's configuration nor a repository can make it do anything but
+// its work.
+type git struct {
+	home    string // an empty directory
+	options Options
+}
+
+// gitError is a git command that failed.
+type gitError struct {
+	command string
+	stderr  string
+	err     error
+}
+
+func (e *gitError) Error() string {
+	if e.stderr == "" {
+		return fmt.Sprintf("git %s: %v", e.command, e.err)
+	}
+	return fmt.Sprintf("git %s: %s", e.command, e.stderr)
+}
+
+func (e *gitError) Unwrap() error { return e.err }
+
+// base is what every command begins with.
+func (g *git) base() []string {
+	args := []string{
+		"-c", "protocol.allow=never", "-c", "protocol.https.allow=always",
+		"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.askPass=",
+		"-c", "credential.helper=", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
+		"-c", "http.followRedirects=false", "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60",
+		"-c", "submodule.recurse=false", "-c", "fetch.unpackLimit=1", "-c", "advice.detachedHead=false",
+		"-c", "checkout.workers=8", "-c", "checkout.thresholdForParallelism=100",
+	}
+	if g.options.Plain {
+		args = append(args, "-c", "protocol.http.allow=always")
+	}
+	return args
+}
+
+// run runs a command in dir. The environment is made of nothing but what is listed here and env.
+func (g *git) run(ctx context.Context, dir string, env []string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "git", append(g.base(), args...)...)
+	cmd.Dir = dir
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + g.home, "XDG_CONFIG_HOME=" + g.home, "LC_ALL=C",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0",
+	}, env...)
+	if g.options.CABundle != "" {
+		cmd.Env = append(cmd.Env, "GIT_SSL_CAINFO="+g.options.CABundle)
+	}
+	cmd.Env = append(cmd.Env, g.options.Proxy...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, &gitError{command: args[0], stderr: lastLines(stderr.String()), err: err}
+	}
+	return stdout.Bytes(), nil
+}
+
+// lastLines is the end of what git said, which others may have had a hand in.
+func lastLines(text string) string {
+	text = strings.ToValidUTF8(strings.TrimSpace(text), "?")
+	if len(text) > 1000 {
+		text = strings.ToValidUTF8(text[len(text)-1000:], "")
+	}
+	return text
+}
+
+// ErrGone says that the forge has the wanted commit or ref no longer: the author's failure.
+var ErrGone = errors.New("gone")
+
+var gone = regexp.MustCompile(`not our ref|couldn't find remote ref|no such remote ref|unadvertised object|remote error: upload-pack: not our ref`)
+
+// isGone reports whether git failed because the other side lacks what was asked for.
+func isGone(err error) bool {
+	var failed *gitError
+	return errors.As(err, &failed) && gone.MatchString(failed.stderr)
+}

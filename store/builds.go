@@ -249,14 +249,16 @@ func (tx *Tx) ChangeBuild(id string, fn func(*Build) error) (Build, error) {
 	return b, tx.setBuild(&b)
 }
 
-// End records a build's end: phases that were under way end with it, and COMPLETED begins.
+// End records a build's end, and COMPLETED begins. Phases that were under way end with the build; if it succeeded or
+// failed, they were broken off.
 func (b *Build) End(status Status, at time.Time) {
+	broken := status
+	if status == Succeeded || status == Failed {
+		broken = Stopped
+	}
 	for i := range b.Phases {
 		if p := &b.Phases[i]; p.End.IsZero() {
-			p.End, p.Status = at, status
-			if status == Succeeded || status == Failed {
-				p.Status = Succeeded
-			}
+			p.End, p.Status = at, broken
 		}
 		for j := range b.Phases[i].Commands {
 			if c := &b.Phases[i].Commands[j]; c.End.IsZero() {
@@ -381,6 +383,15 @@ type Claim struct {
 // was claimed and is not over. For each build it takes the oldest waiting sandbox whose profile is what profile gives for
 // the build, or a sandbox to be started.
 func (s *Store) Claim(slots int, profile func(*Build) string) (claims []Claim, err error) {
+	// An update that changes nothing would still wake everybody, the caller first.
+	idle := false
+	if err := s.View(func(tx *Tx) error {
+		queued, running := tx.QueueLength()
+		idle = queued == 0 || running >= slots
+		return nil
+	}); err != nil || idle {
+		return nil, err
+	}
 	err = s.Update(func(tx *Tx) error {
 		claims = nil
 		_, running := tx.QueueLength()
@@ -447,4 +458,14 @@ func (s *Store) ExpireQueued() (next time.Time, err error) {
 		}
 	}
 	return next, err
+}
+
+// SetRerunBy records which build repeated one that is over.
+func (tx *Tx) SetRerunBy(id, by string) error {
+	b, err := tx.Build(id)
+	if err != nil {
+		return err
+	}
+	b.RerunBy = by
+	return tx.setBuild(&b)
 }

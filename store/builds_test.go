@@ -33,7 +33,7 @@ func TestLifeOfABuild(t *testing.T) {
 	c.advance(time.Second)
 	b = must[Build](t)(s.ChangeBuild(b.ID, func(b *Build) error {
 		b.Leave(PhaseBuild, s.Now(), Failed, "COMMAND_EXECUTION_ERROR", "it failed")
-		b.Enter(PhaseFinalizing, s.Now())
+		b.Enter(PhaseUploadArtifacts, s.Now())
 		b.End(Failed, s.Now())
 		return nil
 	}))
@@ -41,7 +41,7 @@ func TestLifeOfABuild(t *testing.T) {
 	for _, p := range b.Phases {
 		got = append(got, fmt.Sprintf("%s %s %v", p.Type, p.Status, p.End.Sub(p.Start).Truncate(time.Second)))
 	}
-	if want := "SUBMITTED SUCCEEDED 0s, QUEUED SUCCEEDED 1s, PROVISIONING SUCCEEDED 1s, BUILD FAILED 1s, FINALIZING SUCCEEDED 0s"; !strings.HasPrefix(strings.Join(got, ", "), want) {
+	if want := "SUBMITTED SUCCEEDED 0s, QUEUED SUCCEEDED 1s, PROVISIONING SUCCEEDED 1s, BUILD FAILED 1s, UPLOAD_ARTIFACTS STOPPED 0s"; !strings.HasPrefix(strings.Join(got, ", "), want) {
 		t.Errorf("%s, want %s", strings.Join(got, ", "), want)
 	}
 	if h := b.Headline(); h == nil || h.Type != PhaseBuild || h.Message != "it failed" {

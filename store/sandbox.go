@@ -50,3 +50,11 @@ func (tx *Tx) takeSandbox(profile string) (sandbox Sandbox, warm bool, err error
 	}
 	return best.Sandbox, true, tx.bucket(bucketSandboxes).Delete([]byte(best.ID))
 }
+
+// SetObstacle records why no build can begin, for people to read; empty if nothing keeps them from it.
+func (tx *Tx) SetObstacle(text string) error {
+	return tx.bucket(bucketMeta).Put([]byte("obstacle"), []byte(text))
+}
+
+// Obstacle is why no build can begin, empty if nothing keeps them from it.
+func (tx *Tx) Obstacle() string { return string(tx.bucket(bucketMeta).Get([]byte("obstacle"))) }

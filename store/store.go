@@ -10,7 +10,7 @@
 //
 // Buckets of the database; numbers in keys are 8 bytes, big end first; values are JSON unless said otherwise:
 //
-//	meta           version, link-key: format of the database; the key behind links, 32 random bytes
+//	meta           version: format of the database; link-key: 32 random bytes behind links; obstacle: why no build begins
 //	deliveries     seq => Delivery
 //	delivery-ids   forge/host/id => seq; kept longer than the delivery, so that a replay changes nothing
 //	pending        seq => empty: deliveries that nobody has decided on

@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 type sandbox struct {
 	t        *testing.T
 	exchange string
-	state    string
 	source   string
+	scratch  string
 	inode    uint64
 	cmd      *exec.Cmd
 	story    *agent.Story
@@ -39,14 +39,8 @@ type sandbox struct {
 func newSandbox(t *testing.T) *sandbox {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // users other than root must reach the state
-		t.Fatal(err)
-	}
-	s := &sandbox{t: t, exchange: filepath.Join(dir, "exchange"), state: filepath.Join(dir, "state"), source: filepath.Join(dir, "source")}
-	if err := os.Mkdir(s.source, 0o755); err != nil {
+	s := &sandbox{t: t, exchange: filepath.Join(dir, "exchange"), source: filepath.Join(dir, "source"), scratch: filepath.Join(dir, "scratch")}
+	if err := errors.Join(os.Mkdir(s.source, 0o755), os.Mkdir(s.scratch, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	var err error
@@ -59,7 +53,7 @@ func newSandbox(t *testing.T) *sandbox {
 // start starts the agent and opens its story.
 func (s *sandbox) start() {
 	s.t.Helper()
-	s.cmd = runnertest.AgentCommand(s.exchange, s.state, []string{"PATH=/usr/local/bin:/usr/bin:/bin", "FROM_IMAGE=yes"})
+	s.cmd = runnertest.AgentCommand(s.scratch, s.exchange, s.source, s.source, []string{"PATH=/usr/local/bin:/usr/bin:/bin", "FROM_IMAGE=yes"})
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -85,7 +79,7 @@ func (s *sandbox) hand(job agent.Job) {
 	if job.Build == "" {
 		job.Build = "b1"
 	}
-	job.Dir = s.source
+	job.Dir = agent.SourceDir
 	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 	defer cancel()
 	if err := agent.Hand(ctx, s.exchange, job); err != nil {
@@ -223,7 +217,7 @@ func TestTextBeginsOnLine4(t *testing.T) {
 func TestFreshCommands(t *testing.T) {
 	job := build("mkdir sub; cd sub", "X=5", `echo "[$X] $GIVEN"; basename "$PWD"`)
 	job.Fresh, job.Env = true, []string{"GIVEN=1"}
-	if got, want := printed(run(t, job)), "[] 1\nsource\n"; got != want {
+	if got, want := printed(run(t, job)), "[] 1\nsrc1\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
 }
@@ -493,10 +487,10 @@ func TestLogLimit(t *testing.T) {
 
 func TestWorkingDirectoryIsGone(t *testing.T) {
 	events := run(t, build("mkdir sub; cd sub", "rmdir ../sub", `basename "$PWD"`))
-	if got := printed(events); got != "source\n" {
+	if got := printed(events); got != "src1\n" {
 		t.Errorf("printed %q", got)
 	}
-	if !strings.Contains(output(events), "/source/sub is gone; moving to ") {
+	if !strings.Contains(output(events), "/src1/sub is gone; moving to ") {
 		t.Error(output(events))
 	}
 }
@@ -614,12 +608,8 @@ func TestArtifactName(t *testing.T) {
 }
 
 func TestGitTrustsTheSource(t *testing.T) {
-	s := newSandbox(t)
-	s.start()
-	s.hand(build("true"))
-	s.until(agent.Done, "")
-	if text, err := os.ReadFile(s.state + ".gitconfig"); err != nil || !strings.Contains(string(text), "directory = *") {
-		t.Errorf("%q %v", text, err)
+	if got := printed(run(t, build("cat /etc/gitconfig"))); !strings.Contains(got, "directory = *\n") {
+		t.Errorf("/etc/gitconfig holds %q", got)
 	}
 }
 

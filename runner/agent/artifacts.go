@@ -52,9 +52,9 @@ func (b *build) pack() error {
 	if err != nil {
 		return err
 	}
-	out, err := os.OpenFile(filepath.Join(b.dir, ArtifactsName), os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0)
+	out, err := os.OpenFile(filepath.Join(b.dir, ArtifactsName), os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return err
+		return &failure{CodeClient, fmt.Sprintf("artifact archive damaged by the build: %v", cause(err))}
 	}
 	defer out.Close()
 	buffer := bufio.NewWriterSize(out, 1<<20)

@@ -175,16 +175,14 @@ func (b *build) list(phase Phase, commands []string, finally bool, cred *syscall
 		if status != 0 && oomKills() > kills {
 			exit.Message = "killed, out of memory"
 		}
+		b.log.event(exit)
 		if b.isCut() {
-			b.log.event(exit)
 			return errCut
 		}
 		if status == 0 {
-			b.log.event(exit)
 			continue
 		}
 		b.log.Logf("Command did not exit successfully %s exit status %d", shown, status)
-		b.log.event(exit)
 		message := fmt.Sprintf("Error while executing command: %s. Reason: exit status %d", clip(shown, maxMessage/2), status)
 		if exit.Message != "" {
 			message += " (" + exit.Message + ")"

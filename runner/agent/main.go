@@ -154,3 +154,27 @@ func trustDirectories(gitConfig string) error {
 	_, err = f.WriteString("\n[safe]\n\tdirectory = *\n")
 	return err
 }
+
+// Run runs what follows the word agent on a command line and returns the exit status: nothing for Main, and the chores
+// that a server has done in a container of its own:
+//
+//	--check FILE TEXT   status 0 if the file holds the text
+//	--remove DIR        removes a directory and what is in it
+func Run(args []string) int {
+	switch {
+	case len(args) == 0:
+		return Main(Options{})
+	case len(args) == 3 && args[0] == "--check":
+		if text, err := os.ReadFile(args[1]); err != nil || string(text) != args[2] {
+			return 3
+		}
+		return 0
+	case len(args) == 2 && args[0] == "--remove":
+		if err := os.RemoveAll(args[1]); err != nil {
+			return 3
+		}
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "buildsmith agent: this is for sandboxes; there is nothing to run by hand")
+	return 2
+}

@@ -277,12 +277,12 @@ func BenchmarkOutput(b *testing.B) {
 		if err := os.Mkdir(source, 0o755); err != nil {
 			b.Fatal(err)
 		}
-		cmd := runnertest.AgentCommand(exchangeDir, filepath.Join(dir, "state"), []string{"PATH=/usr/bin:/bin"})
+		cmd := runnertest.AgentCommand(b.TempDir(), exchangeDir, source, source, []string{"PATH=/usr/bin:/bin"})
 		if err := cmd.Start(); err != nil {
 			b.Fatal(err)
 		}
 		job := build(fmt.Sprintf("yes %s | head -c %d", line, size))
-		job.Build, job.Dir = "b1", source
+		job.Build, job.Dir = "b1", agent.SourceDir
 		if err := agent.Hand(b.Context(), exchangeDir, job); err != nil {
 			b.Fatal(err)
 		}

@@ -1,11 +1,14 @@
 // Package runnertest holds a sandbox without containers and the contract test that every sandbox must pass. It is for
-// test binaries: its sandbox keeps processes apart, not files or networks.
+// test binaries: its sandbox keeps processes and files apart, and limits nothing.
 package runnertest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"buildsmith/runner/agent"
@@ -16,29 +19,69 @@ const marker = "BUILDSMITH_RUNNERTEST_AGENT"
 
 // Main is to be the first call of TestMain: in a process that AgentCommand made it becomes the agent and does not return.
 func Main() {
-	if os.Getenv(marker) == "" {
+	dirs := os.Getenv(marker)
+	if dirs == "" {
 		return
 	}
 	os.Unsetenv(marker)
-	// The agent finds its processes in /proc, which must be that of its own namespace.
-	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		fmt.Fprintln(os.Stderr, "making mounts private:", err)
+	if err := enter(strings.Split(dirs, ":")); err != nil {
+		fmt.Fprintln(os.Stderr, "entering the sandbox:", err)
 		os.Exit(3)
 	}
-	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
-		fmt.Fprintln(os.Stderr, "mounting /proc:", err)
-		os.Exit(3)
-	}
-	options := agent.Options{Exchange: os.Args[1], State: os.Args[2], GitConfig: os.Args[2] + ".gitconfig"}
 	os.Args = os.Args[:1]
-	os.Exit(agent.Main(options))
+	os.Exit(agent.Main(agent.Options{}))
 }
 
-// AgentCommand is a command that runs this test binary as the agent of an exchange directory, as process 1 of a process
-// namespace of its own.
-func AgentCommand(exchange, state string, env []string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", exchange, state)
-	cmd.Env = append(append([]string{}, env...), marker+"=1")
+// enter makes the machine's files the lower layer of this process's, and puts a sandbox's directories where they belong.
+func enter(dirs []string) error {
+	scratch, exchange, source, objects := dirs[0], dirs[1], dirs[2], dirs[3]
+	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making mounts private: %w", err)
+	}
+	if err := syscall.Mount("tmpfs", scratch, "tmpfs", 0, ""); err != nil {
+		return fmt.Errorf("mounting a tmpfs: %w", err)
+	}
+	upper, work, root := filepath.Join(scratch, "upper"), filepath.Join(scratch, "work"), filepath.Join(scratch, "root")
+	if err := errors.Join(os.Mkdir(upper, 0o755), os.Mkdir(work, 0o755), os.Mkdir(root, 0o755)); err != nil {
+		return err
+	}
+	if err := syscall.Mount("overlay", root, "overlay", 0, "lowerdir=/,upperdir="+upper+",workdir="+work); err != nil {
+		return fmt.Errorf("mounting an overlay: %w", err)
+	}
+	bind := func(from, to string, flags uintptr) error {
+		to = filepath.Join(root, to)
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			return err
+		}
+		if err := syscall.Mount(from, to, "", syscall.MS_BIND|flags, ""); err != nil {
+			return fmt.Errorf("binding %s: %w", from, err)
+		}
+		return nil
+	}
+	state := filepath.Join(root, agent.StateDir)
+	if err := errors.Join(
+		bind("/dev", "/dev", syscall.MS_REC),
+		bind("/sys", "/sys", syscall.MS_REC),
+		bind(exchange, agent.ExchangeDir, 0),
+		bind(source, agent.SourceDir, 0),
+		bind(objects, agent.ObjectsDir, 0),
+		os.MkdirAll(state, 0o711),
+		syscall.Mount("tmpfs", state, "tmpfs", 0, "mode=0711"),
+		os.MkdirAll(filepath.Join(root, "tmp"), 0o777),
+		syscall.Mount("tmpfs", filepath.Join(root, "tmp"), "tmpfs", 0, "mode=1777"),
+		syscall.Mount("proc", filepath.Join(root, "proc"), "proc", 0, ""),
+		syscall.Chroot(root),
+	); err != nil {
+		return err
+	}
+	return os.Chdir("/")
+}
+
+// AgentCommand is a command that runs this test binary as the agent of the given directories, as process 1 of a process
+// namespace of its own. The directories must be on file systems that it can see: scratch is covered by a tmpfs.
+func AgentCommand(scratch, exchange, source, objects string, env []string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(append([]string{}, env...), marker+"="+strings.Join([]string{scratch, exchange, source, objects}, ":"))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,

@@ -1,0 +1,364 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"buildsmith/runner/agent"
+	"buildsmith/store"
+)
+
+// How much of the story may be read again after a restart.
+const (
+	saveEvery     = time.Second
+	saveEveryByte = 8 << 20
+)
+
+// follow reads the agent's story into the store until it ends. The ending is nil if ctx is done first: the server stops.
+func (w *work) follow(ctx context.Context) (*ending, error) {
+	story, err := w.open(agent.Mark{Offset: w.b.Log.Events, N: w.b.Log.Next})
+	if err != nil {
+		return w.broken(err), nil
+	}
+	defer story.Close()
+	reading, ended := context.WithCancelCause(ctx)
+	defer ended(nil)
+	exited := make(chan agentExit, 1)
+	w.watchers.Go(func() {
+		exit, err := w.r.Sandbox.Wait(ctx, w.b.Sandbox.ID)
+		exited <- agentExit{exit, err}
+		ended(errEnded)
+	})
+	f := &follower{work: w, story: story, saved: time.Now(), savedSize: w.out.Size()}
+	for {
+		events, err := story.Next(reading)
+		switch {
+		case ctx.Err() != nil:
+			return nil, f.save()
+		case errors.Is(err, errEnded):
+			exit := <-exited
+			if exit.err != nil {
+				return fault("", exit.err), nil
+			}
+			return f.afterExit(exit.Exit)
+		case err != nil:
+			w.kill(ctx, w.broken(err))
+			return w.judged(), f.save()
+		}
+		if err := f.take(events); err != nil {
+			return nil, err
+		}
+		if f.done != nil {
+			w.r.Store.At("done read")
+			if err := f.save(); err != nil {
+				return nil, err
+			}
+			return f.afterDone(ctx, exited)
+		}
+	}
+}
+
+type agentExit struct {
+	Exit
+	err error
+}
+
+var errEnded = errors.New("the sandbox has ended")
+
+// A follower turns events into changes of the build.
+type follower struct {
+	*work
+	story     *agent.Story
+	changes   []func(*store.Build) // not written yet
+	saved     time.Time
+	savedSize int64
+
+	done   *agent.Event // the last event
+	packed *agent.Event // artifacts.tar is there
+	fault  string       // the agent's own
+}
+
+// take applies events. A change of phases is written at once, together with how far the log had come; output alone after a
+// while.
+func (f *follower) take(events []agent.Event) error {
+	for _, e := range events {
+		if err := f.apply(e); err != nil {
+			return err
+		}
+	}
+	if len(f.changes) > 0 || time.Since(f.saved) > saveEvery || f.out.Size()-f.savedSize > saveEveryByte {
+		return f.save()
+	}
+	return nil
+}
+
+func (f *follower) save() error {
+	changes, mark := f.changes, f.story.Mark()
+	err := f.change(func(b *store.Build) {
+		for _, change := range changes {
+			change(b)
+		}
+		b.Log.Events, b.Log.Next = mark.Offset, mark.N
+	})
+	if err != nil {
+		return err
+	}
+	f.changes, f.saved, f.savedSize = nil, time.Now(), f.out.Size()
+	f.r.Store.At("followed")
+	return nil
+}
+
+func (f *follower) add(change func(*store.Build)) { f.changes = append(f.changes, change) }
+
+// apply takes one event. What an agent would not say is passed over: it is a build's lie about itself.
+func (f *follower) apply(e agent.Event) error {
+	at := e.At().UTC()
+	switch e.Kind {
+	case agent.Output:
+		if err := f.output(e); err != nil {
+			return err
+		}
+	case agent.Enter:
+		if known(e.Phase) {
+			line := f.out.Line()
+			f.add(func(b *store.Build) { b.Enter(e.Phase, at).Line = line })
+		}
+	case agent.Leave:
+		if known(e.Phase) {
+			f.add(func(b *store.Build) { b.Leave(e.Phase, at, status(e.Result), e.Code, clean(e.Message)) })
+		}
+	case agent.Command:
+		line := f.out.Line()
+		f.add(func(b *store.Build) {
+			if p := b.Phase(e.Phase); p != nil && len(p.Commands) < store.MaxCommands {
+				p.Commands = append(p.Commands, store.Command{Text: short(clean(e.Message)), Finally: e.Finally, Start: at, Line: line})
+			}
+		})
+	case agent.Exit:
+		f.exit(e, at)
+	case agent.Packed:
+		f.packed = &e
+	case agent.Done:
+		f.done = &e
+	case agent.Fault:
+		f.fault = clean(e.Message)
+	}
+	return nil
+}
+
+// output appends to the log. An agent keeps the limit; what goes beyond it comes from somebody else.
+func (f *follower) output(e agent.Event) error {
+	text := e.Bytes
+	if len(text) == 0 {
+		text = []byte(e.Text)
+	}
+	if limit := f.b.Settings.LogLimit; limit > 0 && f.out.Size() > limit+eventRoom {
+		return nil
+	}
+	_, err := f.out.Write(text)
+	return err
+}
+
+// exit records the end of a command. The first that fails is kept with the end of its output.
+func (f *follower) exit(e agent.Event, at time.Time) {
+	end := f.out.Line()
+	if f.out.MidLine() {
+		end++
+	}
+	f.add(func(b *store.Build) {
+		p := b.Phase(e.Phase)
+		if p == nil {
+			return
+		}
+		text, line := "", 0
+		if n := len(p.Commands); n > 0 && p.Commands[n-1].End.IsZero() {
+			c := &p.Commands[n-1]
+			c.End, c.Exit = at, e.Status
+			text, line = c.Text, c.Line
+		}
+		if e.Status != 0 && b.Failure == nil && line > 0 {
+			b.Failure = &store.Failure{Phase: e.Phase, Command: text, Exit: e.Status, Line: line, Tail: f.tail(line, end)}
+		}
+	})
+}
+
+// maxTail is how many lines of a failed command's output are kept with the build.
+const maxTail = 50
+
+// tail is the last lines of the log from line up to end, without it.
+func (f *follower) tail(line, end int) []string {
+	from := max(line, end-maxTail)
+	lines, _, err := f.r.Store.Lines(f.b.ID, from, end-from)
+	if err != nil {
+		f.log.Warn("reading the log", "err", err)
+	}
+	var tail []string
+	for _, l := range lines {
+		tail = append(tail, strings.ToValidUTF8(string(l.Text[:min(len(l.Text), maxTailLine)]), "\uFFFD"))
+	}
+	return tail
+}
+
+const maxTailLine = 500
+
+func known(phase string) bool {
+	switch phase {
+	case store.PhaseInstall, store.PhasePreBuild, store.PhaseBuild, store.PhasePostBuild, store.PhaseUploadArtifacts:
+		return true
+	}
+	return false
+}
+
+// status turns an agent's word into the store's; whatever it does not know is a failure.
+func status(result string) store.Status {
+	switch s := store.Status(result); s {
+	case store.Succeeded, store.TimedOut, store.Stopped:
+		return s
+	}
+	return store.Failed
+}
+
+func clean(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+// maxCommandText is how much of a command's text its record keeps.
+const maxCommandText = 1000
+
+func short(text string) string {
+	if len(text) <= maxCommandText {
+		return text
+	}
+	return clean(text[:maxCommandText]) + "…"
+}
+
+// afterExit reads what is left of the story of a sandbox that has ended, and judges.
+func (f *follower) afterExit(exit Exit) (*ending, error) {
+	for {
+		events, err := f.story.Available()
+		if err != nil {
+			if end := f.judged(); end != nil {
+				return end, f.save()
+			}
+			return f.broken(err), f.save()
+		}
+		if len(events) == 0 {
+			break
+		}
+		if err := f.take(events); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.save(); err != nil {
+		return nil, err
+	}
+	if f.done != nil && f.judged() == nil {
+		return f.result(), nil
+	}
+	return f.judge(exit), nil
+}
+
+// judge says how a build ended whose agent did not.
+func (f *follower) judge(exit Exit) *ending {
+	b, err := f.r.Store.Build(f.b.ID)
+	deadline := f.deadline()
+	switch {
+	case f.judged() != nil:
+		return f.judged()
+	case err == nil && b.Stop != nil:
+		return f.stopped()
+	case !deadline.IsZero() && !f.r.Store.Now().Before(deadline):
+		return timedOut()
+	case exit.OutOfMemory:
+		return failed("", agent.CodeClient, "The build ran out of memory: its limit is %s.", size(f.b.Settings.Memory))
+	case f.fault != "":
+		return fault("", errors.New("the agent failed: "+f.fault))
+	case exit.Gone:
+		return fault("", errors.New("The build's container is gone: the host was restarted, or somebody removed it."))
+	}
+	return fault("", errors.New("The build's container ended without a result. "+exit.Detail))
+}
+
+// result is the ending that the agent told.
+func (f *follower) result() *ending {
+	switch status(f.done.Result) {
+	case store.Stopped:
+		return f.stopped()
+	case store.TimedOut:
+		return timedOut()
+	case store.Succeeded:
+		return &ending{status: store.Succeeded}
+	}
+	return &ending{status: store.Failed}
+}
+
+// afterDone takes the result that the agent told. Artifacts are taken when nothing writes to them any more.
+func (f *follower) afterDone(ctx context.Context, exited <-chan agentExit) (*ending, error) {
+	end := f.result()
+	if f.packed == nil || end.status == store.Stopped || end.status == store.TimedOut {
+		return end, nil
+	}
+	select {
+	case <-exited:
+	case <-ctx.Done():
+		return nil, nil
+	case <-time.After(killGrace):
+		// Ended by force below.
+	}
+	return f.takeArtifacts(ctx, end)
+}
+
+// takeArtifacts keeps what the agent packed. It is safe to repeat.
+func (f *follower) takeArtifacts(ctx context.Context, end *ending) (*ending, error) {
+	if err := f.r.Sandbox.Remove(ctx, f.b.Sandbox.ID); err != nil { // no process of it is left from here on
+		return fault(store.PhaseUploadArtifacts, err), nil
+	}
+	const phase = store.PhaseUploadArtifacts
+	archive, err := openPlain(filepath.Join(f.r.exchangeDir(f.b.Sandbox.ID), agent.ArtifactsName), 2*f.b.Settings.Disk)
+	if err != nil {
+		return failed(phase, agent.CodeClient, "artifact archive damaged by the build: %v", err), nil
+	}
+	defer archive.Close()
+	name := clean(f.packed.Message)
+	if name == "" || !filepath.IsLocal(name) || len(name) > 255 {
+		name = f.b.Project
+	}
+	artifacts, err := f.r.Store.TakeArtifacts(f.b.ID, name, archive, f.b.Settings.Disk)
+	switch {
+	case errors.Is(err, store.ErrDamagedArchive):
+		return failed(phase, agent.CodeClient, "%v", err), nil
+	case err != nil:
+		return nil, err
+	}
+	if err := f.change(func(b *store.Build) { b.Artifacts = artifacts }); err != nil {
+		return nil, err
+	}
+	f.r.Store.At("artifacts taken")
+	return end, nil
+}
+
+// openPlain opens a file that a container could write to, and refuses what is not a plain file with one name.
+func openPlain(name string, most int64) (fs.File, error) {
+	f, err := openNoFollow(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = errors.New("it is no regular file")
+	case info.Sys().(*syscall.Stat_t).Nlink != 1:
+		err = errors.New("it has another name")
+	case most > 0 && info.Size() > most+1<<20:
+		err = errors.New("it is larger than its limit")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}

@@ -1,0 +1,168 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"buildsmith/runner/agent"
+	"buildsmith/runner/source"
+	"buildsmith/store"
+)
+
+// A Source brings what is to be built into sandboxes.
+type Source interface {
+	// Open is called before the sandbox is started.
+	Open(ctx context.Context, b *store.Build) (Tree, error)
+}
+
+// A Tree is the source of one build.
+type Tree interface {
+	// Objects is a directory to mount at agent.ObjectsDir. It stays until Close.
+	Objects() string
+	// Checkout fills dir, which is missing or empty. An error that wraps source.ErrGone is the author's failure.
+	Checkout(ctx context.Context, dir string) error
+	Close()
+}
+
+// GitSource checks commits out by way of mirrors.
+type GitSource struct {
+	Mirrors *source.Mirrors
+	Remote  func(store.Repo) (source.Remote, error) // where a repository's commits come from
+}
+
+// Open implements Source.
+func (g GitSource) Open(ctx context.Context, b *store.Build) (Tree, error) {
+	remote, err := g.Remote(b.Repo)
+	if err != nil {
+		return nil, err
+	}
+	lease, err := g.Mirrors.Lease(ctx, remote)
+	if err != nil {
+		return nil, err
+	}
+	want := source.Want{Commit: b.Trigger.Commit}
+	if n := b.Trigger.PullRequest; n > 0 {
+		want.Refs = []string{fmt.Sprintf("refs/pull/%d/head", n)}
+	}
+	return gitTree{lease, want}, nil
+}
+
+type gitTree struct {
+	lease *source.Lease
+	want  source.Want
+}
+
+func (t gitTree) Objects() string { return t.lease.Objects }
+
+func (t gitTree) Checkout(ctx context.Context, dir string) error {
+	return t.lease.Checkout(ctx, t.want, dir, agent.ObjectsDir)
+}
+
+func (t gitTree) Close() { t.lease.Release() }
+
+// DirSource copies a directory, with its .git and whatever else lies in it.
+type DirSource struct {
+	Dir     string
+	Scratch string // where an empty directory can be made
+}
+
+// Open implements Source.
+func (d DirSource) Open(context.Context, *store.Build) (Tree, error) {
+	empty := filepath.Join(d.Scratch, "empty")
+	return dirTree{d.Dir, empty}, os.MkdirAll(empty, 0o755)
+}
+
+type dirTree struct{ from, empty string }
+
+func (t dirTree) Objects() string { return t.empty }
+func (t dirTree) Close()          {}
+
+func (t dirTree) Checkout(ctx context.Context, dir string) error { return copyTree(ctx, t.from, dir) }
+
+// copyTree copies files, directories and links with their modes; what is neither is left out.
+func copyTree(ctx context.Context, from, to string) error {
+	return filepath.WalkDir(from, func(name string, e fs.DirEntry, err error) error {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, name)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch info.Mode().Type() {
+		case fs.ModeDir:
+			return os.MkdirAll(target, info.Mode().Perm()|0o700)
+		case fs.ModeSymlink:
+			link, err := os.Readlink(name)
+			if err != nil {
+				return err
+			}
+			return os.Symlink(link, target)
+		case 0:
+			return copyFile(name, target, info)
+		}
+		return nil
+	})
+}
+
+func copyFile(from, to string, info fs.FileInfo) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close(), os.Chtimes(to, info.ModTime(), info.ModTime()))
+}
+
+// sourcePath is where the source of a build lies below agent.SourceDir: src/<host>/<owner>/<repo>, as in CodeBuild.
+func sourcePath(r store.Repo) string {
+	if rel := path.Join("src", r.Host, r.Name); r.Host != "" && filepath.IsLocal(rel) && !strings.ContainsFunc(rel, func(c rune) bool { return c <= ' ' || c == 0x7f || c == ':' }) {
+		return rel
+	}
+	return "src"
+}
+
+// maxSpecSize is a byte more than a buildspec may have, so that one that is too large is seen to be.
+const maxSpecSize = 1<<20 + 1
+
+// readSpec reads a file of a source tree that no container has written to. Links are followed inside the tree only.
+func readSpec(tree, name string) ([]byte, error) {
+	root, err := os.OpenRoot(tree)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", name)
+	}
+	return io.ReadAll(io.LimitReader(f, maxSpecSize))
+}

@@ -1,0 +1,539 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"buildsmith/runner/agent"
+	"buildsmith/runner/buildspec"
+	"buildsmith/runner/source"
+	"buildsmith/store"
+)
+
+// prepare makes an exchange directory.
+func prepare(dir string) (uint64, error) { return agent.Prepare(dir) }
+
+// work is one build in its goroutine.
+type work struct {
+	r    *Runner
+	b    store.Build // as it was when it was last written here
+	log  *slog.Logger
+	warm bool
+	out  *store.LogWriter
+	tree Tree
+
+	watchers sync.WaitGroup // everything that was started for the build
+
+	mu      sync.Mutex
+	verdict *ending // why the server ended the sandbox; nil if it did not
+}
+
+// An ending is how a build ends.
+type ending struct {
+	status  store.Status
+	phase   string // the phase that this ends; empty for the one under way
+	code    string
+	message string
+}
+
+// failed is an ending by the author's failure. It is an error only on its way through begin.
+func failed(phase, code, format string, args ...any) *ending {
+	return &ending{store.Failed, phase, code, fmt.Sprintf(format, args...)}
+}
+
+// fault is an ending by ours.
+func fault(phase string, err error) *ending {
+	return &ending{store.Fault, phase, agent.CodeInternal, err.Error()}
+}
+
+func (e *ending) Error() string { return e.message }
+
+// What ends a build from outside.
+var (
+	errStopped  = errors.New("stopped")
+	errTimedOut = errors.New("timed out")
+)
+
+// killGrace is how long after the deadline or a stop the server waits for the agent to do what it must.
+const killGrace = 30 * time.Second
+
+// do takes the build from where it is to its end. An error is the store's: the build is as it was, to be begun again.
+func (w *work) do(ctx context.Context) error {
+	var err error
+	if w.out, err = w.r.Store.AppendLog(w.b.ID, w.b.Log.Size); err != nil {
+		return err
+	}
+	defer w.out.Close()
+	end, err := w.toTheEnd(ctx)
+	if w.tree != nil {
+		defer w.tree.Close()
+	}
+	if err != nil || end == nil {
+		return err
+	}
+	if err := w.finish(end); err != nil {
+		return err
+	}
+	if w.b.Sandbox.ID != "" {
+		if err := w.r.removeSandbox(ctx, w.b.Sandbox.ID); err != nil {
+			w.log.Warn("cleaning up after a build", "err", err)
+		}
+	}
+	w.r.warm.wanted(w.b)
+	return nil
+}
+
+// toTheEnd gives the build's ending, nil if the server stops first.
+func (w *work) toTheEnd(ctx context.Context) (*ending, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer w.watchers.Wait()
+	defer cancel()
+	// begun is the part that a stop or the deadline simply breaks off; once the agent has the job, it is asked.
+	begun, breakOff := context.WithCancelCause(ctx)
+	defer breakOff(nil)
+	handed := make(chan struct{})
+	w.watchers.Go(func() { w.watchStop(ctx, handed, breakOff) })
+
+	end, err := w.begin(begun)
+	if ctx.Err() != nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if end != nil {
+		switch context.Cause(begun) {
+		case errStopped:
+			end = w.stopped()
+		case errTimedOut:
+			end = timedOut()
+		}
+		return end, nil
+	}
+	close(handed)
+	w.r.Store.At("handed")
+	w.watchers.Go(func() { w.watchDisk(ctx) })
+	return w.follow(ctx)
+}
+
+// stopped is the ending that somebody asked for.
+func (w *work) stopped() *ending {
+	by := "somebody"
+	if b, err := w.r.Store.Build(w.b.ID); err == nil && b.Stop != nil {
+		by = b.Stop.By
+	}
+	return &ending{status: store.Stopped, message: "Stopped by " + by + "."}
+}
+
+func timedOut() *ending {
+	return &ending{status: store.TimedOut, code: agent.CodeTimedOut, message: "Build has timed out."}
+}
+
+// deadline is when the build has timed out; zero for never.
+func (w *work) deadline() time.Time {
+	if w.b.Settings.Timeout <= 0 {
+		return time.Time{}
+	}
+	return w.b.Claimed.Add(w.b.Settings.Timeout)
+}
+
+// watchStop waits for somebody to ask for the build's end and for its deadline. Before the agent has the job, it breaks
+// the beginning off; after that it asks the agent, which watches the deadline itself, and ends the sandbox if that does not
+// help.
+func (w *work) watchStop(ctx context.Context, handed <-chan struct{}, breakOff context.CancelCauseFunc) {
+	news, unwatch := w.r.Store.Watch()
+	defer unwatch()
+	var late <-chan time.Time
+	if d := w.deadline(); !d.IsZero() {
+		timer := time.NewTimer(time.Until(d))
+		defer timer.Stop()
+		late = timer.C
+	}
+	cause := errStopped
+	for asked := false; !asked; {
+		b, err := w.r.Store.Build(w.b.ID)
+		if asked = err == nil && b.Stop != nil; asked {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-late:
+			cause, asked = errTimedOut, true
+		case <-news:
+		}
+	}
+	breakOff(cause)
+	select {
+	case <-handed:
+	case <-ctx.Done():
+		return
+	}
+	if cause == errStopped {
+		w.r.Store.At("stop seen")
+		if err := w.r.Sandbox.Stop(ctx, w.b.Sandbox.ID); err != nil && ctx.Err() == nil {
+			w.log.Warn("asking the agent to stop", "err", err)
+		}
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(killGrace):
+		end := timedOut()
+		if cause == errStopped {
+			end = w.stopped()
+		}
+		w.kill(ctx, end)
+	}
+}
+
+// kill ends the sandbox, and the build with a verdict that the agent can say nothing against.
+func (w *work) kill(ctx context.Context, end *ending) {
+	w.mu.Lock()
+	if w.verdict == nil {
+		w.verdict = end
+	}
+	w.mu.Unlock()
+	if err := w.r.Sandbox.Remove(ctx, w.b.Sandbox.ID); err != nil && ctx.Err() == nil {
+		w.log.Warn("ending a sandbox", "err", err)
+	}
+}
+
+func (w *work) judged() *ending {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.verdict
+}
+
+// change writes a change of the build, together with how far the log has come.
+func (w *work) change(fn func(*store.Build)) error {
+	size := w.out.Size()
+	b, err := w.r.Store.ChangeBuild(w.b.ID, func(b *store.Build) error {
+		b.Log.Size = size
+		fn(b)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	w.b = b
+	return nil
+}
+
+// logf prints a line of the server's into the log.
+func (w *work) logf(format string, args ...any) error {
+	line := agent.LogLine(w.r.Store.Now(), fmt.Sprintf(format, args...))
+	if w.out.MidLine() {
+		line = "\n" + line
+	}
+	_, err := w.out.Write([]byte(line))
+	return err
+}
+
+// begin brings the build to the point where the agent has its job. The ending is nil if it has.
+func (w *work) begin(ctx context.Context) (*ending, error) {
+	var err error
+	if w.tree, err = w.r.Source.Open(ctx, &w.b); err != nil {
+		return fault(store.PhaseDownloadSource, err), nil
+	}
+	if w.b.Sandbox.ID == "" {
+		if err := w.assign(); err != nil {
+			return nil, err
+		}
+	} else if saw, err := w.sawJob(); err != nil {
+		return w.broken(err), nil
+	} else if saw {
+		return nil, nil
+	}
+	for {
+		end, err := w.beginIn(ctx)
+		if end != warmGone {
+			return end, err
+		}
+		w.log.Info("the waiting sandbox is gone, taking a new one", "sandbox", w.b.Sandbox.ID)
+		if err := w.r.removeSandbox(ctx, w.b.Sandbox.ID); err != nil {
+			return fault(store.PhaseProvisioning, err), nil
+		}
+		w.warm = false
+		if err := w.assign(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// warmGone is the ending of an attempt whose sandbox had waited and was gone when the job came. Nothing had been done in it.
+var warmGone = &ending{status: store.Fault, message: "the waiting sandbox is gone"}
+
+// assign makes a sandbox for the build and records it.
+func (w *work) assign() error {
+	sandbox, err := w.r.newSandbox()
+	if err != nil {
+		return err
+	}
+	now := w.r.Store.Now()
+	return w.change(func(b *store.Build) {
+		b.Sandbox = sandbox
+		b.Log.Events, b.Log.Next = 0, 0
+		b.Enter(store.PhaseDownloadSource, now)
+	})
+}
+
+func (w *work) sawJob() (bool, error) {
+	story, err := w.open(agent.Mark{})
+	if err != nil {
+		return false, err
+	}
+	defer story.Close()
+	return story.SawJob()
+}
+
+// eventRoom is how many bytes events may have beside output, each of whose bytes can become six.
+const eventRoom = 64 << 20
+
+func (w *work) open(from agent.Mark) (*agent.Story, error) {
+	var limit int64
+	if w.b.Settings.LogLimit > 0 {
+		limit = 6*w.b.Settings.LogLimit + eventRoom
+	}
+	return agent.Open(w.r.exchangeDir(w.b.Sandbox.ID), w.b.Sandbox.Inode, from, limit)
+}
+
+// broken is the ending for a story that cannot be read.
+func (w *work) broken(err error) *ending {
+	if errors.Is(err, agent.ErrDamaged) {
+		return failed("", agent.CodeClient, "%v", err)
+	}
+	return fault("", err)
+}
+
+// Why one half of the beginning breaks the other off.
+var (
+	errProvision = errors.New("the sandbox could not be started")
+	errSource    = errors.New("the source is of no use")
+)
+
+// beginIn starts the sandbox and checks the source out, side by side, and hands the job over.
+func (w *work) beginIn(ctx context.Context) (*ending, error) {
+	both, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if err := errors.Join(w.logf("Running on buildsmith"), w.logf("Waiting for agent ping")); err != nil {
+		return nil, err
+	}
+	var provisioned *ending
+	var provisionedAt time.Time
+	var side sync.WaitGroup
+	side.Go(func() {
+		if provisioned = w.provision(both); provisioned != nil {
+			cancel(errProvision)
+		}
+		provisionedAt = w.r.Store.Now()
+	})
+	job, text, skeleton, lines, end := w.source(both)
+	sourceAt := w.r.Store.Now()
+	if end != nil {
+		cancel(errSource)
+	}
+	side.Wait()
+	switch context.Cause(both) {
+	case nil:
+	case errProvision:
+		return provisioned, nil
+	default: // the source, or the build as a whole
+		return end, w.tell(lines, text)
+	}
+	lines = append([]string{"Waiting for DOWNLOAD_SOURCE", "Phase is DOWNLOAD_SOURCE"}, lines...)
+	lines = append(lines, "Phase complete: DOWNLOAD_SOURCE State: SUCCEEDED", "Phase context status code:  Message: ")
+	for _, line := range lines {
+		if err := w.logf("%s", line); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.r.Store.Update(func(tx *store.Tx) error { return tx.SetSpec(w.b.ID, text.text) }); err != nil {
+		return nil, err
+	}
+	if err := w.change(func(b *store.Build) {
+		b.Leave(store.PhaseProvisioning, provisionedAt, store.Succeeded, "", "")
+		b.Leave(store.PhaseDownloadSource, sourceAt, store.Succeeded, "", "")
+		b.Spec, b.Skeleton, b.Problems = text.name, skeleton, text.problems
+	}); err != nil {
+		return nil, err
+	}
+	w.r.Store.At("source ready")
+	return w.hand(ctx, job), nil
+}
+
+// tell records what is wrong with the buildspec.
+func (w *work) tell(lines []string, text specText) error {
+	for _, line := range lines {
+		if err := w.logf("%s", line); err != nil {
+			return err
+		}
+	}
+	if len(text.problems) == 0 {
+		return nil
+	}
+	return w.change(func(b *store.Build) { b.Spec, b.Problems = text.name, text.problems })
+}
+
+// provision starts the sandbox.
+func (w *work) provision(ctx context.Context) *ending {
+	if w.warm {
+		return nil
+	}
+	at := func(err error) *ending {
+		if errors.Is(err, ErrImage) {
+			return failed(store.PhaseProvisioning, "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE", "%v", err)
+		}
+		return fault(store.PhaseProvisioning, err)
+	}
+	w.r.Store.At("before pull")
+	begun := time.Now()
+	pulled, err := w.r.Sandbox.Pull(ctx, w.b.Settings.Image)
+	if err != nil {
+		return at(err)
+	}
+	if pulled {
+		if err := w.logf("Pulled the image %s in %v", w.b.Settings.Image, time.Since(begun).Round(time.Millisecond)); err != nil {
+			return fault(store.PhaseProvisioning, err)
+		}
+	}
+	if err := w.r.Sandbox.Start(ctx, w.r.spec(&w.b, w.b.Sandbox.ID, w.tree.Objects())); err != nil {
+		return at(err)
+	}
+	w.r.Store.At("sandbox started")
+	return nil
+}
+
+// specText is a buildspec and where it was found.
+type specText struct {
+	name     string
+	text     []byte
+	problems []store.Problem
+}
+
+// source checks the source out and turns the buildspec into a job.
+func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skeleton, lines []string, end *ending) {
+	const phase = store.PhaseDownloadSource
+	dir := filepath.Join(w.r.sourceDir(w.b.Sandbox.ID), sourcePath(w.b.Repo))
+	// What an earlier attempt left half done goes first. No container has had a job here.
+	if err := os.RemoveAll(filepath.Join(w.r.sourceDir(w.b.Sandbox.ID), "src")); err != nil {
+		return job, spec, nil, nil, fault(phase, err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return job, spec, nil, nil, fault(phase, err)
+	}
+	w.r.Store.At("checkout begins")
+	if err := w.tree.Checkout(ctx, dir); errors.Is(err, source.ErrGone) {
+		return job, spec, nil, nil, failed(phase, agent.CodeClient, "The source cannot be checked out: %v", err)
+	} else if err != nil {
+		return job, spec, nil, nil, fault(phase, err)
+	}
+	spec, end = w.findSpec(dir)
+	if end != nil {
+		return job, spec, nil, nil, end
+	}
+	parsed, problems := buildspec.Parse(spec.text)
+	for _, p := range problems {
+		spec.problems = append(spec.problems, store.Problem{Line: p.Line, Column: p.Column, Message: p.Message, Warning: p.Warning})
+		lines = append(lines, spec.name+":"+p.String())
+	}
+	if parsed == nil {
+		first := problems[0]
+		for _, p := range problems {
+			if !p.Warning {
+				first = p
+				break
+			}
+		}
+		return job, spec, nil, lines, failed(phase, "YAML_FILE_ERROR", "%s:%s%s", spec.name, first.String(), andMore(buildspec.Errors(problems)-1))
+	}
+	if text := unsupported(parsed); text != "" {
+		return job, spec, nil, lines, failed(phase, agent.CodeClient, "%s", text)
+	}
+	job, planned, skeleton := plan(parsed, &w.b, w.r.Place, spec.name)
+	return job, spec, skeleton, append(lines, planned...), nil
+}
+
+func andMore(n int) string {
+	switch {
+	case n <= 0:
+		return ""
+	case n == 1:
+		return " (and 1 more error)"
+	}
+	return fmt.Sprintf(" (and %d more errors)", n)
+}
+
+// findSpec finds the buildspec: the text of the build that this one repeats, a text of the project, or a file of the
+// source.
+func (w *work) findSpec(dir string) (specText, *ending) {
+	const phase = store.PhaseDownloadSource
+	if w.b.RerunOf != "" {
+		var text []byte
+		var name string
+		_ = w.r.Store.View(func(tx *store.Tx) error {
+			text = tx.Spec(w.b.RerunOf)
+			if before, err := tx.Build(w.b.RerunOf); err == nil {
+				name = before.Spec
+			}
+			return nil
+		})
+		if text != nil && name != "" {
+			return specText{name: name, text: text}, nil
+		}
+	}
+	name := w.b.Settings.Buildspec
+	if strings.Contains(name, "\n") {
+		return specText{name: "the project's buildspec", text: []byte(name)}, nil
+	}
+	standard := name == ""
+	if standard {
+		name = "buildspec.yml"
+	}
+	text, err := readSpec(dir, name)
+	switch {
+	case err == nil:
+		return specText{name: name, text: text}, nil
+	case errors.Is(err, fs.ErrNotExist) && standard:
+		hint := ""
+		if _, err := os.Lstat(filepath.Join(dir, "buildspec.yaml")); err == nil {
+			hint = ": buildspec.yaml is there, but the name is buildspec.yml"
+		}
+		return specText{}, failed(phase, "YAML_FILE_ERROR", "YAML file does not exist%s", hint)
+	case errors.Is(err, fs.ErrNotExist):
+		return specText{}, failed(phase, "YAML_FILE_ERROR", "stat %s/%s: no such file or directory", agent.SourceDir+"/"+sourcePath(w.b.Repo), name)
+	}
+	return specText{}, failed(phase, "YAML_FILE_ERROR", "The buildspec %s cannot be read: %v", name, err)
+}
+
+// hand gives the agent its job, unless its sandbox ends first.
+func (w *work) hand(ctx context.Context, job agent.Job) *ending {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watcher sync.WaitGroup
+	defer watcher.Wait()
+	defer cancel(nil)
+	ended := errors.New("the sandbox ended before it had the job")
+	watcher.Go(func() {
+		exit, err := w.r.Sandbox.Wait(ctx, w.b.Sandbox.ID)
+		if err == nil {
+			w.log.Info("a sandbox ended before it had its job", "sandbox", w.b.Sandbox.ID, "status", exit.Status, "detail", exit.Detail)
+			cancel(fmt.Errorf("%w: status %d %s", ended, exit.Status, exit.Detail))
+		}
+	})
+	err := agent.Hand(ctx, w.r.exchangeDir(w.b.Sandbox.ID), job)
+	switch {
+	case err == nil:
+		return nil
+	case w.warm && errors.Is(context.Cause(ctx), ended):
+		return warmGone
+	}
+	return fault(store.PhaseProvisioning, err)
+}

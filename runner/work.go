@@ -399,6 +399,9 @@ func (w *work) provision(ctx context.Context) *ending {
 	if err != nil {
 		return at(err)
 	}
+	if err := w.r.Store.UseImage(w.b.Settings.Image, pulled); err != nil {
+		return fault(store.PhaseProvisioning, err)
+	}
 	if pulled {
 		if err := w.logf("Pulled the image %s in %v", w.b.Settings.Image, time.Since(begun).Round(time.Millisecond)); err != nil {
 			return fault(store.PhaseProvisioning, err)

@@ -51,6 +51,7 @@ type Build struct {
 
 	RerunOf  string `json:",omitempty"` // the build that this one repeats
 	RerunBy  string `json:",omitempty"` // the build that repeated this one by itself, after a fault
+	AskedBy  string `json:",omitempty"` // the person who asked for just this build
 	Attempts int    `json:",omitempty"` // how many builds before this one ended in a fault and were repeated by themselves
 
 	Status  Status

@@ -469,3 +469,18 @@ func (tx *Tx) SetRerunBy(id, by string) error {
 	b.RerunBy = by
 	return tx.setBuild(&b)
 }
+
+// IDsSince are the ids of the builds made after the one of the given number, and the number of the last build.
+func (tx *Tx) IDsSince(seq uint64) (ids []string, last uint64) {
+	c := tx.bucket(bucketOrder).Cursor()
+	last = seq
+	for key, id := c.Seek(number(seq + 1)); key != nil; key, id = c.Next() {
+		ids, last = append(ids, string(id)), decodeNumber(key)
+	}
+	return ids, last
+}
+
+// Backlog is how many deliveries nobody has decided on, and of how many builds and notices a forge may have to be told.
+func (tx *Tx) Backlog() (deliveries, subjects int) {
+	return tx.bucket(bucketPending).Stats().KeyN, tx.bucket(bucketUnsaid).Stats().KeyN
+}

@@ -19,12 +19,15 @@ type Disk struct {
 func (d Disk) Low() bool { return d.Free < d.Reserve }
 
 // Disk looks at the disk below the data directory.
-func (s *Store) Disk() (Disk, error) {
+func (s *Store) Disk() (Disk, error) { return DiskOf(s.dir, s.reserve) }
+
+// DiskOf looks at the disk below a directory. A reserve of 0 is the standard one.
+func DiskOf(dir string, reserve int64) (Disk, error) {
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(s.dir, &fs); err != nil {
-		return Disk{}, fmt.Errorf("looking at the disk below %s: %w", s.dir, err)
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return Disk{}, fmt.Errorf("looking at the disk below %s: %w", dir, err)
 	}
-	d := Disk{Free: int64(fs.Bavail) * fs.Bsize, Total: int64(fs.Blocks) * fs.Bsize, Reserve: s.reserve}
+	d := Disk{Free: int64(fs.Bavail) * fs.Bsize, Total: int64(fs.Blocks) * fs.Bsize, Reserve: reserve}
 	if d.Reserve == 0 {
 		d.Reserve = max(DefaultReserve, d.Total/20)
 	}

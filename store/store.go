@@ -28,6 +28,7 @@
 //	unsaid         build or notice id => empty: the forge may have to be told something
 //	told           build or notice id NUL check name => Told
 //	sandboxes      sandbox id => WaitingSandbox: started for a build to come
+//	images         image name => when a build last used an image that was pulled for one
 //	refs           repository name => map of ref to hash: what the built-in forge has delivered
 //
 // An update is on the disk when it returns (fsync); many at a time share one. Whoever waits for news watches: every update
@@ -73,10 +74,11 @@ var (
 	bucketTold         = []byte("told")
 	bucketSandboxes    = []byte("sandboxes")
 	bucketRefs         = []byte("refs")
+	bucketImages       = []byte("images")
 
 	allBuckets = [][]byte{bucketMeta, bucketDeliveries, bucketDeliveryIDs, bucketPending, bucketBodies, bucketRepos,
 		bucketProjects, bucketProjectNames, bucketBuilds, bucketOrder, bucketQueued, bucketRunning, bucketCommits, bucketSpecs, bucketNotices,
-		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs}
+		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages}
 )
 
 // ErrLocked says that another process has the database open.

@@ -119,6 +119,15 @@ func (d *Docker) Ready(ctx context.Context) error {
 	return d.network(ctx)
 }
 
+// About describes the engine in a line.
+func (d *Docker) About(ctx context.Context) (string, error) {
+	info, err := d.api.Info(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking Docker about itself: %w", err)
+	}
+	return fmt.Sprintf("engine %s at %s, storage %s, cgroup v%s", info.ServerVersion, d.api.DaemonHost(), info.Driver, info.CgroupVersion), nil
+}
+
 // Start implements runner.Sandbox.
 func (d *Docker) Start(ctx context.Context, s runner.Spec) error {
 	d.starts <- struct{}{}

@@ -1,0 +1,299 @@
+// Package github is what we say to and ask of GitHub, as a GitHub App: check runs, reactions, permissions, commits, and
+// credentials for clones.
+//
+// Each installation has a client of its own, since go-github keeps the state of rate limits with the client, and a
+// transport that shares nothing with others, since ghinstallation writes into what is shared. Where go-github's types
+// cannot read what GitHub sends, requests are made with structs of our own.
+package github
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"buildsmith/checks"
+	"buildsmith/store"
+
+	"github.com/bradleyfalzon/ghinstallation/v2"
+	"github.com/golang-jwt/jwt/v4"
+	"github.com/google/go-github/v60/github"
+)
+
+// Name is the forge's name in the store.
+const Name = "github"
+
+// Config says which App this is, and where GitHub is.
+type Config struct {
+	AppID     int64
+	Key       []byte // the App's private key, PEM
+	API       string // https://api.github.com, or https://HOST/api/v3 of an Enterprise Server
+	Web       string // https://github.com
+	Transport http.RoundTripper
+	Log       *slog.Logger
+}
+
+// An App speaks for the GitHub App. Its methods may be called at the same time.
+type App struct {
+	Config
+	base *url.URL
+
+	mu      sync.Mutex
+	clients map[int64]*github.Client
+
+	// Requests counts requests, Failures those that were not answered by success.
+	Requests, Failures atomic.Int64
+	remaining          sync.Map // installation => requests left in this hour
+}
+
+var _ checks.Publisher = (*App)(nil)
+
+// New gives the App. It fails if the key is none.
+func New(c Config) (*App, error) {
+	base, err := url.Parse(strings.TrimSuffix(c.API, "/") + "/")
+	if err != nil {
+		return nil, fmt.Errorf("the address of GitHub's API: %w", err)
+	}
+	if c.Transport == nil {
+		c.Transport = http.DefaultTransport
+	}
+	if _, err := jwt.ParseRSAPrivateKeyFromPEM(c.Key); err != nil {
+		return nil, fmt.Errorf("the App's private key is no RSA key in PEM form: %w", err)
+	}
+	return &App{Config: c, base: base, clients: map[int64]*github.Client{}}, nil
+}
+
+// requestTime is how long one request may take.
+const requestTime = 30 * time.Second
+
+// counted is a transport that counts, and remembers what is left of the hour's requests.
+type counted struct {
+	app          *App
+	installation int64
+}
+
+func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.app.Requests.Add(1)
+	answer, err := c.app.Transport.RoundTrip(r)
+	if err != nil || answer.StatusCode >= 400 {
+		c.app.Failures.Add(1)
+	}
+	if err == nil {
+		if left, err := strconv.Atoi(answer.Header.Get("X-Ratelimit-Remaining")); err == nil && c.installation != 0 {
+			c.app.remaining.Store(c.installation, left)
+		}
+	}
+	return answer, err
+}
+
+// Remaining gives how many requests each installation has left in this hour, where GitHub told.
+func (a *App) Remaining() map[int64]int {
+	left := map[int64]int{}
+	a.remaining.Range(func(key, value any) bool {
+		left[key.(int64)] = value.(int)
+		return true
+	})
+	return left
+}
+
+// asApp gives a transport that signs requests as the App. It is new each time: see the package comment.
+func (a *App) asApp(installation int64) (*ghinstallation.AppsTransport, error) {
+	t, err := ghinstallation.NewAppsTransport(counted{a, installation}, a.AppID, a.Key)
+	if err != nil {
+		return nil, err
+	}
+	t.BaseURL = strings.TrimSuffix(a.API, "/")
+	return t, nil
+}
+
+// client gives the client of an installation.
+func (a *App) client(installation int64) (*github.Client, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c := a.clients[installation]; c != nil {
+		return c, nil
+	}
+	app, err := a.asApp(installation)
+	if err != nil {
+		return nil, err
+	}
+	t := ghinstallation.NewFromAppsTransport(app, installation)
+	t.BaseURL = strings.TrimSuffix(a.API, "/")
+	c := a.newClient(t)
+	a.clients[installation] = c
+	return c, nil
+}
+
+func (a *App) newClient(t http.RoundTripper) *github.Client {
+	c := github.NewClient(&http.Client{Transport: t, Timeout: requestTime, CheckRedirect: func(next *http.Request, _ []*http.Request) error {
+		// The transport adds the token to whatever it sends.
+		if next.URL.Host != a.base.Host || next.URL.Scheme != a.base.Scheme {
+			return fmt.Errorf("GitHub redirects to %s, which gets no token", next.URL.Host)
+		}
+		return nil
+	}})
+	c.BaseURL = a.base
+	return c
+}
+
+// forget drops the client of an installation, and its token with it.
+func (a *App) forget(installation int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.clients, installation)
+}
+
+// do makes a request below a repository and decodes the answer into v. A 401 is tried once more with a new token. An answer
+// that there is no such thing wraps store.ErrNotFound.
+func (a *App) do(ctx context.Context, r store.Repo, method, path string, body, v any) error {
+	err := a.once(ctx, r, method, path, body, v)
+	var failed *github.ErrorResponse
+	if errors.As(err, &failed) && failed.Response.StatusCode == http.StatusUnauthorized {
+		a.forget(r.Installation)
+		err = a.once(ctx, r, method, path, body, v)
+		if errors.As(err, &failed) && failed.Response.StatusCode == http.StatusUnauthorized {
+			if skew := clockSkew(failed.Response); skew != "" {
+				err = fmt.Errorf("%w (%s)", err, skew)
+			}
+		}
+	}
+	return err
+}
+
+func (a *App) once(ctx context.Context, r store.Repo, method, path string, body, v any) error {
+	c, err := a.client(r.Installation)
+	if err != nil {
+		return err
+	}
+	request, err := c.NewRequest(method, "repos/"+r.Name+path, body)
+	if err != nil {
+		return err
+	}
+	answer, err := c.Do(ctx, request, v)
+	if answer != nil {
+		answer.Body.Close()
+	}
+	return tellApart(err)
+}
+
+// clockSkew says how far the clock of this machine is from GitHub's, empty if not far. A token is refused for that.
+func clockSkew(answer *http.Response) string {
+	theirs, err := http.ParseTime(answer.Header.Get("Date"))
+	if err != nil {
+		return ""
+	}
+	if skew := time.Since(theirs); skew.Abs() > 30*time.Second {
+		return fmt.Sprintf("this machine's clock is %v off", skew.Round(time.Second))
+	}
+	return ""
+}
+
+// tellApart gives an error what the program must know of it: that something is not there, or when to try again.
+func tellApart(err error) error {
+	var primary *github.RateLimitError
+	var secondary *github.AbuseRateLimitError
+	var failed *github.ErrorResponse
+	var token *ghinstallation.HTTPError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &primary):
+		return &checks.WaitError{Until: primary.Rate.Reset.Time, Err: err}
+	case errors.As(err, &secondary):
+		pause := time.Minute
+		if secondary.RetryAfter != nil {
+			pause = *secondary.RetryAfter
+		}
+		return &checks.WaitError{Until: time.Now().Add(pause), Err: err}
+	case errors.As(err, &failed):
+		switch failed.Response.StatusCode {
+		case http.StatusTooManyRequests:
+			return &checks.WaitError{Until: retryAt(failed.Response.Header), Err: err}
+		case http.StatusNotFound, http.StatusGone:
+			return fmt.Errorf("%w: %w", store.ErrNotFound, err)
+		}
+	case errors.As(err, &token):
+		// The error leaves the body open, and its text can hold more than a log should.
+		if token.Response != nil {
+			token.Response.Body.Close()
+			status := token.Response.StatusCode
+			if status == http.StatusNotFound {
+				return fmt.Errorf("%w: the App is no longer installed there", store.ErrNotFound)
+			}
+			return fmt.Errorf("GitHub gives no token for the installation: status %d", status)
+		}
+	}
+	return err
+}
+
+// retryAt is when a refused request may be made again, by the headers of the refusal.
+func retryAt(h http.Header) time.Time {
+	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
+		return time.Now().Add(time.Duration(seconds) * time.Second)
+	}
+	if reset, err := strconv.ParseInt(h.Get("X-Ratelimit-Reset"), 10, 64); err == nil && h.Get("X-Ratelimit-Remaining") == "0" {
+		return time.Unix(reset, 0)
+	}
+	return time.Now().Add(time.Minute)
+}
+
+// CloneHeader gives the HTTP header that lets git read one repository and do nothing else, and a func that makes it
+// worthless.
+func (a *App) CloneHeader(ctx context.Context, r store.Repo) (header string, revoke func(), err error) {
+	id, err := strconv.ParseInt(r.ID, 10, 64)
+	if err != nil {
+		return "", nil, fmt.Errorf("repository id %q: %w", r.ID, err)
+	}
+	app, err := a.asApp(0)
+	if err != nil {
+		return "", nil, err
+	}
+	read := "read"
+	token, _, err := a.newClient(app).Apps.CreateInstallationToken(ctx, r.Installation, &github.InstallationTokenOptions{
+		RepositoryIDs: []int64{id}, Permissions: &github.InstallationPermissions{Contents: &read, Metadata: &read}})
+	if err != nil {
+		return "", nil, fmt.Errorf("a token to clone %s: %w", r.Name, tellApart(err))
+	}
+	revoke = func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTime)
+		defer cancel()
+		client := a.newClient(bearer{token.GetToken(), counted{a, 0}})
+		if _, err := client.Apps.RevokeInstallationToken(ctx); err != nil {
+			a.Log.Warn("revoking a clone token", "repo", r.Name, "err", tellApart(err))
+		}
+	}
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+token.GetToken())), revoke, nil
+}
+
+// bearer authorises requests by a token.
+type bearer struct {
+	token string
+	next  http.RoundTripper
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "token "+b.token)
+	return b.next.RoundTrip(r)
+}
+
+// escape makes a path of names that may hold anything.
+func escape(path string) string {
+	var b bytes.Buffer
+	for i, part := range strings.Split(path, "/") {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		b.WriteString(url.PathEscape(part))
+	}
+	return b.String()
+}

@@ -1,0 +1,277 @@
+package checks
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"buildsmith/store"
+)
+
+// maxSummary is how many characters a summary may have: GitHub's limit.
+const maxSummary = 65_535
+
+// limit cuts a summary that is too long, and says that it did.
+func limit(summary string) string {
+	const mark = "\n\n… cut: the page behind this check has all of it."
+	if utf8.RuneCountInString(summary) <= maxSummary {
+		return summary
+	}
+	runes := []rune(summary)
+	return string(runes[:maxSummary-utf8.RuneCountInString(mark)]) + mark
+}
+
+var special = strings.NewReplacer(
+	"\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "<", "&lt;", ">", "&gt;", "|", "\\|", "#", "\\#",
+	"@", "@\u200d", "!", "\\!", "~", "\\~", "\r", "", "\n", " ")
+
+// text is what somebody else wrote, as Markdown that shows it and does nothing: no link, no image, no mention.
+func text(s string) string { return special.Replace(plain(s)) }
+
+// code is text between backquotes, fit for a table.
+func code(s string) string {
+	s = strings.NewReplacer("\n", " ⏎ ", "\r", "", "|", "¦").Replace(plain(s))
+	fence := strings.Repeat("`", longestRun(s)+1)
+	if strings.HasPrefix(s, "`") || strings.HasSuffix(s, "`") || s == "" {
+		s = " " + s + " "
+	}
+	return fence + s + fence
+}
+
+// block is text in a fenced block that it cannot leave.
+func block(lines []string) string {
+	body := plain(strings.Join(lines, "\n"))
+	fence := strings.Repeat("`", max(3, longestRun(body)+1))
+	return fence + "text\n" + body + "\n" + fence + "\n"
+}
+
+func longestRun(s string) int {
+	longest, run := 0, 0
+	for _, r := range s {
+		if r != '`' {
+			run = 0
+			continue
+		}
+		run++
+		longest = max(longest, run)
+	}
+	return longest
+}
+
+// escapes are the sequences by which programs colour their output, and others.
+var escapes = regexp.MustCompile(`\x1b(\[[0-9;:?<=>]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\|$)|[PX^_][^\x1b]*(\x1b\\|$)|[ -/]*[0-~])`)
+
+// plain is text without escape sequences and control characters. Of a line that was written over, the last writing stays.
+func plain(s string) string {
+	s = escapes.ReplaceAllString(s, "")
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		line = strings.TrimRight(line, "\r")
+		lines[i] = line[strings.LastIndexByte(line, '\r')+1:]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, strings.Join(lines, "\n"))
+}
+
+// duration is a time span for people.
+func duration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0 s"
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+}
+
+func clock(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
+}
+
+func phaseWord(phase string) string { return strings.ToLower(phase) }
+
+func statusWord(s store.Status) string {
+	switch s {
+	case store.Succeeded:
+		return "Succeeded"
+	case store.Failed:
+		return "Failed"
+	case store.Fault:
+		return "Internal error"
+	case store.TimedOut:
+		return "Timed out"
+	case store.Stopped:
+		return "Stopped"
+	}
+	return "Running"
+}
+
+// headline is what became of a build, in a sentence.
+func headline(b *store.Build) string {
+	h := b.Headline()
+	switch {
+	case h == nil:
+		return statusWord(b.Status) + "."
+	case h.Message == "":
+		return fmt.Sprintf("%s %s.", h.Type, strings.ToLower(statusWord(h.Status)))
+	}
+	return fmt.Sprintf("%s: %s", h.Type, h.Message)
+}
+
+// title is a build in a few words.
+func title(b *store.Build) string {
+	switch {
+	case b.Queued():
+		return "Waiting for a slot"
+	case !b.Done():
+		return "Running"
+	case b.Status == store.Succeeded:
+		return "Succeeded in " + duration(b.Ended.Sub(b.Created))
+	}
+	h := b.Headline()
+	if h == nil {
+		return statusWord(b.Status)
+	}
+	if f := b.Failure; f != nil && h.Type == f.Phase && b.Status == store.Failed {
+		return fmt.Sprintf("Failed in %s: exit status %d", h.Type, f.Exit)
+	}
+	if b.Status == store.Fault {
+		return "Internal error in " + h.Type
+	}
+	return statusWord(b.Status) + " in " + h.Type
+}
+
+// summary is a build in Markdown: its phases, what failed, what it left.
+func summary(b *store.Build, page string) string {
+	var s strings.Builder
+	switch {
+	case b.Queued():
+		s.WriteString("The build waits for a free slot.\n\n")
+	case b.Done() && b.Status != store.Succeeded:
+		s.WriteString(text(headline(b)) + "\n\n")
+		if b.Status == store.Fault {
+			s.WriteString("This is a fault of the build server, not of the commit.")
+			if b.RerunBy != "" {
+				s.WriteString(" The build is being repeated.")
+			}
+			s.WriteString("\n\n")
+		}
+	}
+	phaseTable(&s, b)
+	if len(b.Problems) > 0 {
+		s.WriteString("\n### Buildspec\n\n")
+		for _, p := range b.Problems {
+			word := "error"
+			if p.Warning {
+				word = "warning"
+			}
+			fmt.Fprintf(&s, "- %s line %d: %s: %s\n", code(b.Spec), p.Line, word, text(p.Message))
+		}
+	}
+	if b.Failure != nil {
+		s.WriteString(failure(b.Failure))
+	}
+	if b.Artifacts != nil {
+		artifacts(&s, b.Artifacts, page)
+	}
+	fmt.Fprintf(&s, "\n[Log and details](%s)\n", page)
+	return limit(s.String())
+}
+
+func phaseTable(s *strings.Builder, b *store.Build) {
+	s.WriteString("| Phase | Status | Duration |\n|---|---|---|\n")
+	for _, p := range b.Phases {
+		if p.Type == store.PhaseCompleted {
+			continue
+		}
+		took := ""
+		if !p.End.IsZero() {
+			took = duration(p.End.Sub(p.Start))
+		}
+		fmt.Fprintf(s, "| %s | %s | %s |\n", p.Type, p.Status, took)
+	}
+	if b.Done() {
+		for _, phase := range b.Skeleton {
+			if b.Phase(phase) == nil {
+				fmt.Fprintf(s, "| %s | not run | |\n", phase)
+			}
+		}
+	}
+}
+
+// commandTable lists the commands of a phase.
+func commandTable(p *store.Phase) string {
+	if len(p.Commands) == 0 {
+		return ""
+	}
+	var s strings.Builder
+	s.WriteString("| Command | Exit status | Duration |\n|---|---|---|\n")
+	for _, c := range p.Commands {
+		line := c.Text
+		if runes := []rune(line); len(runes) > 200 {
+			line = string(runes[:200]) + "…"
+		}
+		fmt.Fprintf(&s, "| %s | %d | %s |\n", code(line), c.Exit, duration(c.End.Sub(c.Start)))
+	}
+	if len(p.Commands) == store.MaxCommands {
+		s.WriteString("\nFurther commands are in the log.\n")
+	}
+	return s.String()
+}
+
+func failure(f *store.Failure) string {
+	s := fmt.Sprintf("\n### The command that failed\n\n%s\n\nended with exit status %d in %s.", block(strings.Split(f.Command, "\n")), f.Exit, f.Phase)
+	if len(f.Tail) > 0 {
+		s += fmt.Sprintf(" The last lines of its output:\n\n%s", block(f.Tail))
+	}
+	return s + "\n"
+}
+
+func artifacts(s *strings.Builder, a *store.Artifacts, page string) {
+	base, query, _ := strings.Cut(page, "?")
+	link := func(path string) string {
+		if query != "" {
+			path += "?" + query
+		}
+		return base + "/" + path
+	}
+	fmt.Fprintf(s, "\n### Artifacts\n\n[All %d files as %s](%s), %s, SHA-256 `%s`\n\n", a.Files, code(a.Name+".zip"), link("artifacts.zip"), size(a.Size), a.SHA256)
+	s.WriteString("| File | Size | SHA-256 |\n|---|---|---|\n")
+	for _, f := range a.First {
+		fmt.Fprintf(s, "| [%s](%s) | %s | `%s` |\n", text(f.Name), link("artifacts/"+escapePath(f.Name)), size(f.Size), f.SHA256)
+	}
+	if more := a.Files - len(a.First); more > 0 {
+		fmt.Fprintf(s, "\nand %d more.\n", more)
+	}
+}
+
+// escapePath is a path for a link in Markdown.
+func escapePath(path string) string {
+	parts := strings.Split(path, "/")
+	for i, p := range parts {
+		parts[i] = strings.NewReplacer("(", "%28", ")", "%29").Replace(url.PathEscape(p))
+	}
+	return strings.Join(parts, "/")
+}

@@ -1,0 +1,167 @@
+// Package checks is what people see of a build: reports at forges and, below it, pages.
+//
+// What a forge should show is a function of the build: Render gives the reports of a build as it is now. The Reporter
+// compares them with what the forge was last told and tells it what differs. It tells states, not events: whatever was lost
+// or came too late, the next comparison makes good.
+package checks
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"buildsmith/store"
+)
+
+// Statuses of a report, GitHub's words.
+const (
+	Queued     = "queued"
+	InProgress = "in_progress"
+	Completed  = "completed"
+)
+
+// Conclusions of a completed report, GitHub's words.
+const (
+	Success        = "success"
+	Failure        = "failure"
+	Cancelled      = "cancelled"
+	TimedOut       = "timed_out"
+	Skipped        = "skipped"
+	ActionRequired = "action_required"
+)
+
+// A Report is one check of a commit, as a forge should show it.
+type Report struct {
+	Name       string // what branch protection knows it by
+	ExternalID string // ours; comes back with re-runs
+	Commit     string
+	URL        string // of the page behind it
+	Status     string
+	Conclusion string `json:",omitempty"`
+	Started    time.Time
+	Completed  time.Time
+	Title      string
+	Summary    string // Markdown
+
+	Annotations []Annotation `json:",omitempty"`
+}
+
+// An Annotation is a remark on a line of a file.
+type Annotation struct {
+	Path    string
+	Line    int
+	Column  int // 0 if not known
+	Failure bool
+	Title   string
+	Message string
+}
+
+// Digest changes when a report does.
+func (r *Report) Digest() string {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // a Report has nothing that cannot be encoded
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:12])
+}
+
+// Options are how reports are rendered.
+type Options struct {
+	Phases bool // one check for each phase that has commands, beside that of the build
+	// URL gives the address of the page of a build or notice.
+	URL func(id string, r store.Repo) string
+}
+
+// Render gives the reports of a build: the build's own first, then those of its phases in their order.
+func Render(b *store.Build, o Options) []Report {
+	url := o.URL(b.ID, b.Repo)
+	own := Report{Name: b.Check, ExternalID: b.ID, Commit: b.Trigger.Commit, URL: url}
+	own.Status, own.Conclusion = buildState(b)
+	own.Started = b.Created
+	if own.Status == Completed {
+		own.Completed = b.Ended
+	}
+	own.Title, own.Summary = title(b), summary(b, url)
+	own.Annotations = annotations(b)
+	reports := []Report{own}
+	if !o.Phases {
+		return reports
+	}
+	for _, phase := range b.Skeleton {
+		reports = append(reports, phaseReport(b, phase, url))
+	}
+	return reports
+}
+
+// RenderNotice gives the report of a notice.
+func RenderNotice(n *store.Notice, o Options) Report {
+	return Report{
+		Name: n.Check, ExternalID: n.ID, Commit: n.Trigger.Commit, URL: o.URL(n.ID, n.Repo), Status: Completed, Conclusion: n.Conclusion,
+		Started: n.Created, Completed: n.Created, Title: n.Title, Summary: text(n.Reason),
+	}
+}
+
+func buildState(b *store.Build) (status, conclusion string) {
+	if !b.Done() {
+		if b.Queued() {
+			return Queued, ""
+		}
+		return InProgress, ""
+	}
+	return Completed, conclusionOf(b.Status)
+}
+
+func conclusionOf(s store.Status) string {
+	switch s {
+	case store.Succeeded:
+		return Success
+	case store.Stopped:
+		return Cancelled
+	case store.TimedOut:
+		return TimedOut
+	}
+	return Failure
+}
+
+// phaseReport is the check of a phase. One that was never reached ends cancelled.
+func phaseReport(b *store.Build, phase, url string) Report {
+	r := Report{Name: b.Check + " / " + phaseWord(phase), ExternalID: b.ID + "/" + phase, Commit: b.Trigger.Commit, URL: url, Started: b.Created}
+	p := b.Phase(phase)
+	switch {
+	case p == nil && b.Done():
+		r.Status, r.Conclusion, r.Completed = Completed, Cancelled, b.Ended
+		r.Title = "Not run"
+		r.Summary = "The build ended before this phase: " + text(headline(b))
+	case p == nil:
+		r.Status, r.Title, r.Summary = Queued, "Waiting", "The phases before it come first."
+	case p.End.IsZero():
+		r.Status, r.Started, r.Title = InProgress, p.Start, "Running"
+		r.Summary = "Running since " + clock(p.Start) + "."
+	default:
+		r.Status, r.Conclusion, r.Started, r.Completed = Completed, conclusionOf(p.Status), p.Start, p.End
+		r.Title = statusWord(p.Status) + " in " + duration(p.End.Sub(p.Start))
+		r.Summary = commandTable(p)
+		if p.Message != "" {
+			r.Summary = text(p.Message) + "\n\n" + r.Summary
+		}
+		if f := b.Failure; f != nil && f.Phase == phase {
+			r.Summary += failure(f)
+		}
+	}
+	r.Summary = limit(r.Summary)
+	return r
+}
+
+func annotations(b *store.Build) []Annotation {
+	var list []Annotation
+	if b.Spec == "" || b.Spec == "the project's buildspec" {
+		return nil
+	}
+	for _, p := range b.Problems {
+		a := Annotation{Path: b.Spec, Line: max(p.Line, 1), Column: p.Column, Failure: !p.Warning, Title: "buildspec", Message: p.Message}
+		list = append(list, a)
+	}
+	return list
+}

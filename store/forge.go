@@ -1,0 +1,47 @@
+package store
+
+// A PullRequest is a pull request as a forge has it now.
+type PullRequest struct {
+	Number   int
+	Open     bool
+	Title    string
+	Author   Account
+	Head     string // full hash of its newest commit
+	HeadRef  string // refs/heads/..., in the repository it comes from
+	HeadRepo string // id of that repository, empty if it is gone
+	BaseRef  string // refs/heads/...
+}
+
+// A Commit is a commit as a forge has it.
+type Commit struct {
+	Hash    string
+	Message string
+}
+
+// A Permission is what a person may do in a repository.
+type Permission int
+
+// The permissions, each of which includes those before it.
+const (
+	PermissionNone Permission = iota
+	PermissionRead
+	PermissionWrite
+	PermissionAdmin
+)
+
+// A Comment is a comment on a pull request.
+type Comment struct {
+	ID          int64
+	PullRequest int
+	Body        string
+	Author      Account
+}
+
+// A Reaction is how a comment is answered without words.
+type Reaction string
+
+// The reactions, GitHub's words.
+const (
+	ReactionAccepted Reaction = "eyes"
+	ReactionRefused  Reaction = "confused"
+)

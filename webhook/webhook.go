@@ -1,0 +1,164 @@
+// Package webhook is intake: what forges send is authenticated, stored and answered at once, and decided on afterwards.
+//
+// The handler asks nobody anything. It stores the body as it came, durably, and answers; a delivery that was answered is
+// never lost, and one that comes twice is decided on once.
+//
+// The loop takes stored deliveries in the order in which they came, repository by repository. It decodes one to an Event,
+// looks up at the forge what it must know, and then decides in one transaction: builds are made, or a reason why there is
+// none is kept with the delivery. A look-up that fails is tried again later and holds up its own repository only.
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"buildsmith/store"
+
+	"github.com/labstack/echo/v4"
+)
+
+// A Forge is what intake must ask of a forge. The error of a question wraps store.ErrNotFound if there is no such thing;
+// any other error means that the question is to be asked again later.
+type Forge interface {
+	// PullRequest gives a pull request as it is now.
+	PullRequest(ctx context.Context, r store.Repo, number int) (store.PullRequest, error)
+	// Permission gives what a person may do in a repository now. Somebody unknown there may do nothing.
+	Permission(ctx context.Context, r store.Repo, who store.Account) (store.Permission, error)
+	// Commit gives the commit that a branch, tag, ref, hash or pr/<n> names; the default branch's newest for the empty one.
+	Commit(ctx context.Context, r store.Repo, version string) (store.Commit, error)
+	// HasFile reports whether a file is there in a commit.
+	HasFile(ctx context.Context, r store.Repo, commit, path string) (bool, error)
+	// Acknowledge answers a comment by a reaction. More than once is once.
+	Acknowledge(ctx context.Context, r store.Repo, c store.Comment, with store.Reaction) error
+}
+
+// A Source is a forge that sends deliveries.
+type Source struct {
+	Name string // github, local, ...
+	Host string // github.com
+	// Verify authenticates a delivery over its raw bytes. The error wraps ErrNoSecret if nothing is configured to do it
+	// with. It is nil for deliveries that the server itself stores.
+	Verify func(h http.Header, body []byte) error
+	// Identify gives a delivery's id and event, both empty if the headers lack them.
+	Identify func(h http.Header) (id, event string)
+	// Decode says what a delivery means. It asks nobody. An error means that it can mean nothing.
+	Decode func(event string, body []byte) (Event, error)
+	Forge  Forge
+}
+
+// ErrNoSecret says that no webhook secret is configured.
+var ErrNoSecret = errors.New("no webhook secret is configured")
+
+// A Project is a configured project of a repository.
+type Project struct {
+	Name     string
+	Settings store.Settings
+}
+
+// Config is what intake works with.
+type Config struct {
+	Store   *store.Store
+	Sources []Source
+	// Projects are the configured projects of a repository; none for a repository that is its own project.
+	Projects func(store.Repo) []Project
+	// Settings are those of a project that is not configured.
+	Settings store.Settings
+	Log      *slog.Logger
+}
+
+// Intake is the handler and the loop.
+type Intake struct {
+	Config
+	sources map[string]*Source
+
+	// Counts of deliveries by what the handler answered.
+	Accepted, Duplicates, Unsigned, Refused atomic.Int64
+}
+
+// New gives an intake. Register mounts its handler, Run is its loop.
+func New(c Config) *Intake {
+	i := &Intake{Config: c, sources: map[string]*Source{}}
+	for n := range c.Sources {
+		i.sources[c.Sources[n].Name] = &c.Sources[n]
+	}
+	return i
+}
+
+// maxDelivery is the most bytes a delivery may have; GitHub sends none that is larger.
+const maxDelivery = 25 << 20
+
+// Register mounts POST /webhook/<forge>.
+func (i *Intake) Register(e *echo.Echo) {
+	e.POST("/webhook/:forge", i.receive)
+}
+
+// receive stores a delivery and answers 202. Every other answer says what to do, except to whoever cannot sign.
+func (i *Intake) receive(c echo.Context) error {
+	source := i.sources[c.Param("forge")]
+	if source == nil || source.Verify == nil {
+		return answer(c, http.StatusNotFound, "no forge of that name is configured here")
+	}
+	if disk, err := i.Store.Disk(); err != nil || disk.Low() {
+		i.Refused.Add(1)
+		return answer(c, http.StatusServiceUnavailable, "the disk of this server is nearly full; send the delivery again later")
+	}
+	r := c.Request()
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		i.Refused.Add(1)
+		return answer(c, http.StatusUnsupportedMediaType, "the content type is not application/json; set it in the webhook's settings")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxDelivery))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		i.Refused.Add(1)
+		return answer(c, http.StatusRequestEntityTooLarge, fmt.Sprintf("a delivery may have %d bytes", maxDelivery))
+	} else if err != nil {
+		i.Refused.Add(1)
+		return answer(c, http.StatusBadRequest, "the body could not be read to its end")
+	}
+	switch err := source.Verify(r.Header, body); {
+	case errors.Is(err, ErrNoSecret):
+		i.Refused.Add(1)
+		return answer(c, http.StatusServiceUnavailable, "no webhook secret is configured; deliveries are not taken unsigned")
+	case err != nil:
+		i.Unsigned.Add(1)
+		return answer(c, http.StatusUnauthorized, "the signature is missing or wrong")
+	}
+	id, event := source.Identify(r.Header)
+	if id == "" || event == "" || len(id) > 200 || len(event) > 100 {
+		i.Refused.Add(1)
+		return answer(c, http.StatusBadRequest, "the headers name no delivery or no event")
+	}
+	d := store.Delivery{Forge: source.Name, Host: source.Host, ID: id, Event: event, UserAgent: clip(r.UserAgent(), 200)}
+	accepted, err := i.Store.Accept(&d, body)
+	if err != nil {
+		i.Refused.Add(1)
+		i.Log.Error("storing a delivery", "delivery", id, "err", err)
+		return answer(c, http.StatusServiceUnavailable, "the delivery could not be stored; send it again later")
+	}
+	if !accepted {
+		i.Duplicates.Add(1)
+		return c.JSON(http.StatusAccepted, map[string]any{"delivery": d.Seq, "duplicate": true})
+	}
+	i.Accepted.Add(1)
+	i.Store.At("delivery stored")
+	return c.JSON(http.StatusAccepted, map[string]any{"delivery": d.Seq})
+}
+
+func answer(c echo.Context, status int, text string) error {
+	return c.JSON(status, map[string]string{"error": text})
+}
+
+// clip shortens text to at most n bytes.
+func clip(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "")
+}

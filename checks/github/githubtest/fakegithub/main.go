@@ -1,0 +1,385 @@
+// Command fakegithub is a GitHub on the own machine, to try a bot against: see package githubtest for what it has and what
+// it checks. It listens on the loopback address only, keeps its repositories in a directory and everything else in memory.
+//
+//	fakegithub [-listen 127.0.0.1:3999] [-data DIR] [-hook URL] [-repo octo/hello]
+//
+// serves until it is interrupted. It writes the private key of the GitHub App and the webhook secret to files and prints what the bot has to be
+// told (its configuration), makes one repository with a buildspec, delivers every push to a repository to the bot, and prints each delivery,
+// each step of a check run, and each request that GitHub would not take.
+//
+//	fakegithub do  [-at URL] ACTION [KEY=TEXT | KEY:=JSON ...]
+//	fakegithub get [-at URL] THING [KEY=TEXT ...]
+//
+// drive a running fakegithub: a request to its address below /_control/, and the answer on the standard output. Numbers,
+// booleans, lists and objects are written as JSON, as in number:=1 merge:=true. The exit status is 1 if the action was
+// refused. Any other program can do the same: POST /_control/ACTION with a JSON object, GET /_control/THING with a query.
+//
+// The actions, with their keys (those in brackets may be missing). An action that is marked with an arrow delivers an event
+// to the bot and says in "delivery" how that was answered, by its status_code and its guid:
+//
+//	repo             repo [private default_branch archived not_installed custom_properties]
+//	fork             repo owner
+//	delete-repo      repo
+//	rename-repo      repo name
+//	private          repo private
+//	user             user                    says the token that git takes as the user's password
+//	organization     organization members
+//	permission       repo user role          admin, maintain, write, triage, read or none
+//	suspend          account suspended
+//	commit           repo branch [message files remove author parent]
+//	ref              repo ref [sha]          moves or removes a branch or a tag
+//	push           > repo ref                what has happened to the ref since the bot was told last
+//	pull-request   > repo head [base user title body draft]   head is a branch or, of a fork, owner:branch
+//	synchronize    > repo number
+//	reopen         > repo number
+//	close          > repo number [merge]
+//	issue            repo user title
+//	comment        > repo number user body
+//	rerequest      > check_run user
+//	rerequest-suite> suite user
+//	request-action > check_run user identifier
+//	ping           >
+//	deliver        > event payload [guid unsigned signature secret header]
+//	hook             url                     where events go from now on
+//	fault            [method path times skip delay status header body lost]   see githubtest.Fault; delay as in 200ms
+//	clear-faults
+//	expire           lets all tokens expire
+//
+// The things:
+//
+//	app                                      address, app_id, webhook_secret, private_key
+//	check-runs       repo [sha name wait]    with wait=30s, waits until there are some and all are completed
+//	comments         repo number             with the reactions to each
+//	reactions        comment
+//	statuses         repo sha
+//	tokens
+//	requests
+//	git
+//	deliveries
+//	violations
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"buildsmith/checks/github/githubtest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program, with its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var err error
+	if len(args) > 0 && (args[0] == "do" || args[0] == "get") {
+		err = control(ctx, args[0], args[1:], stdout, stderr)
+	} else {
+		err = serve(ctx, args, stdout, stderr)
+	}
+	if errors.Is(err, flag.ErrHelp) {
+		return 2
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "fakegithub: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+const defaultListen = "127.0.0.1:3999"
+
+func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("fakegithub", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	listen := flags.String("listen", defaultListen, "loopback `address` to listen on; with port 0, any free one")
+	data := flags.String("data", filepath.Join(os.TempDir(), "fakegithub"), "`directory` of the repositories and of the key")
+	hook := flags.String("hook", "", "`URL` of the bot's webhook, such as http://127.0.0.1:8080/webhook/github")
+	appID := flags.Int64("app-id", 4711, "`number` of the GitHub App")
+	repo := flags.String("repo", "octo/hello", "`name` of the repository to begin with")
+	private := flags.Bool("private", false, "make that repository a private one")
+	echo := flags.Bool("echo", false, "deliver the events that the bot causes itself, too")
+	addressFile := flags.String("address-file", "", "`file` to write the URL to once it can be used")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("there is no argument %q; see the documentation of the command", flags.Arg(0))
+	}
+	if err := loopback(*listen); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(*data, 0o700); err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(*data)
+	if err != nil {
+		return err
+	}
+	keyFile, secretFile := filepath.Join(dir, "app.pem"), filepath.Join(dir, "webhook.secret")
+	key, err := loadKey(keyFile)
+	if err != nil {
+		return err
+	}
+	secret, err := loadSecret(secretFile)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return err
+	}
+	address := "http://" + listener.Addr().String()
+	out := &teller{w: stdout}
+	hub, err := githubtest.NewServer(githubtest.Options{
+		URL: address, Dir: filepath.Join(dir, "repositories"), AppID: *appID, Key: key, WebhookSecret: secret, HookURL: *hook, Echo: *echo,
+		DeliverPushes: true, Control: true, Changed: out.run, Delivered: out.delivery,
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer hub.Close()
+	token, err := begin(hub, *repo, *private)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	server := &http.Server{Handler: hub, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	owner, _, _ := strings.Cut(*repo, "/")
+	out.say(`GitHub is at %[1]s. What the bot has to know:
+
+github:
+  url: %[1]s
+  app-id: %[2]d
+  private-key: {file: %[3]s}
+  webhook-secrets: [{file: %[4]s}]
+
+A repository with a buildspec, to clone and to push to:
+
+  git clone http://%[5]s:%[6]s@%[7]s/%[8]s.git
+`, address, *appID, keyFile, secretFile, owner, token, listener.Addr(), *repo)
+	if *hook == "" {
+		out.say("Events go nowhere: there is no -hook.\n")
+	}
+	if *addressFile != "" {
+		if err := writeFile(*addressFile, address); err != nil {
+			return errors.Join(err, server.Close())
+		}
+	}
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		out.violations(ctx, hub)
+	}()
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		err = server.Close()
+		<-watched
+	}
+	if n := len(hub.Violations()); n > 0 && err == nil {
+		out.say("%d requests were not what GitHub takes.", n)
+	}
+	return err
+}
+
+// loopback refuses an address that others can reach: whoever reaches the server can do with it what he wants.
+func loopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%s is not a loopback address", address)
+	}
+	return nil
+}
+
+// begin makes the repository that there is to begin with, and returns its owner's password for git.
+func begin(hub *githubtest.Server, repo string, private bool) (token string, err error) {
+	if _, err := hub.AddRepo(repo, githubtest.RepoOptions{Private: private}); err != nil {
+		return "", err
+	}
+	owner, _, _ := strings.Cut(repo, "/")
+	token = hub.AddUser(owner)
+	dir, err := hub.RepoDir(repo)
+	if err != nil {
+		return "", err
+	}
+	// It is there from an earlier run if it has a branch.
+	if _, err := os.Stat(filepath.Join(dir, "refs", "heads", "main")); err == nil {
+		return token, nil
+	}
+	if _, err := os.Stat(filepath.Join(dir, "packed-refs")); err == nil {
+		return token, nil
+	}
+	_, err = hub.Commit(repo, "main", githubtest.Change{Message: "Begin", Files: map[string]string{"buildspec.yml": `version: 0.2
+phases:
+  build:
+    commands:
+      - echo "Hello from $(pwd)"
+`}})
+	return token, err
+}
+
+// loadKey reads the key of the app, or makes one.
+func loadKey(file string) (*rsa.PrivateKey, error) {
+	data, err := os.ReadFile(file)
+	if err == nil {
+		block, _ := pem.Decode(data)
+		if block == nil {
+			return nil, fmt.Errorf("%s holds no key", file)
+		}
+		return x509.ParsePKCS1PrivateKey(block.Bytes)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	return key, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), 0o600)
+}
+
+// loadSecret reads the webhook secret, or makes one.
+func loadSecret(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return strings.TrimSpace(string(data)), err
+	}
+	random := make([]byte, 20)
+	rand.Read(random) // never fails
+	secret := hex.EncodeToString(random)
+	return secret, os.WriteFile(file, []byte(secret+"\n"), 0o600)
+}
+
+// writeFile writes a file that a script waits for, so that it never sees half of it.
+func writeFile(name, text string) error {
+	if err := os.WriteFile(name+".new", []byte(text+"\n"), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// A teller tells people what happens.
+type teller struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (t *teller) say(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintf(t.w, format+"\n", args...)
+}
+
+func (t *teller) run(c githubtest.CheckRun) {
+	state := c.Status
+	if c.Conclusion != "" {
+		state = c.Conclusion
+	}
+	t.say("check    %s %.7s %-30s %-12s %s", c.Repository, c.HeadSHA, c.Name, state, c.Title)
+}
+
+func (t *teller) delivery(d githubtest.Delivery) {
+	name := d.Event
+	if d.Action != "" {
+		name += "." + d.Action
+	}
+	t.say("delivery %s %s: %s (%d)", d.GUID, name, d.Status, d.StatusCode)
+}
+
+// violations tells of violations as they are found.
+func (t *teller) violations(ctx context.Context, hub *githubtest.Server) {
+	seen := 0
+	for {
+		err := hub.Await(ctx, func() bool { return len(hub.Violations()) > seen })
+		for _, v := range hub.Violations()[seen:] {
+			t.say("WRONG    %s", v)
+			seen++
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// control drives a running fakegithub.
+func control(ctx context.Context, method string, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("fakegithub "+method, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	at := flags.String("at", "http://"+defaultListen, "`URL` of the running fakegithub")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() == 0 {
+		return errors.New("what to " + method + " is not said; see the documentation of the command")
+	}
+	values, query := map[string]any{}, url.Values{}
+	for _, arg := range flags.Args()[1:] {
+		name, value, found := strings.Cut(arg, "=")
+		if !found {
+			return fmt.Errorf("%q is not KEY=TEXT or KEY:=JSON", arg)
+		}
+		if name, found := strings.CutSuffix(name, ":"); found && method == "do" {
+			values[name] = json.RawMessage(value)
+			continue
+		}
+		query.Set(name, value)
+		values[name] = value
+	}
+	address := strings.TrimSuffix(*at, "/") + "/_control/" + flags.Arg(0)
+	verb, body := http.MethodGet, []byte(nil)
+	if method == "do" {
+		verb = http.MethodPost
+		var err error
+		if body, err = json.Marshal(values); err != nil {
+			return fmt.Errorf("writing the request: %w", err)
+		}
+	} else if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	r, err := http.NewRequestWithContext(ctx, verb, address, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(stdout, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s: %s", method, flags.Arg(0), resp.Status)
+	}
+	return nil
+}

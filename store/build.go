@@ -66,6 +66,7 @@ type Build struct {
 	Failure   *Failure   `json:",omitempty"`
 	Artifacts *Artifacts `json:",omitempty"`
 	Stop      *Stop      `json:",omitempty"` // somebody asked for its end
+	Outcome   *Outcome   `json:",omitempty"` // what the agent told of its end; not the build's until that is over
 	Log       Log
 	Sandbox   Sandbox
 }
@@ -176,6 +177,13 @@ type Artifact struct {
 type Stop struct {
 	By string
 	At time.Time
+}
+
+// An Outcome is what an agent told last.
+type Outcome struct {
+	Result string // the build's status, in the agent's words
+	Packed bool   // there are artifacts to take
+	Name   string `json:",omitempty"` // of the artifacts
 }
 
 // Log says how far the log and the events behind it have been read. What the log holds beyond Size is read again after

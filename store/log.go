@@ -82,6 +82,16 @@ func (w *LogWriter) position(size int64) error {
 	return err
 }
 
+// Restart cuts the log off at its beginning.
+func (w *LogWriter) Restart() error {
+	if err := w.file.Truncate(0); err != nil {
+		return err
+	}
+	_, err := w.file.Seek(0, io.SeekStart)
+	w.size, w.lines, w.mid = 0, 0, false
+	return err
+}
+
 // Write appends to the log and wakes those who follow it.
 func (w *LogWriter) Write(text []byte) (int, error) {
 	n, err := w.file.Write(text)

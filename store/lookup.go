@@ -4,17 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"io"
-	"slices"
 )
 
 // BuildIDs are the ids of builds that begin with prefix, at most max.
 func (tx *Tx) BuildIDs(prefix string, max int) []string {
 	var ids []string
 	c := tx.bucket(bucketBuilds).Cursor()
-	for id, _ := c.Seek([]byte(prefix)); bytes.HasPrefix(id, []byte(prefix)) && len(ids) < max; id, _ = c.Next() {
+	for id, _ := c.Seek([]byte(prefix)); id != nil && bytes.HasPrefix(id, []byte(prefix)) && len(ids) < max; id, _ = c.Next() {
 		ids = append(ids, string(id))
 	}
-	return slices.Clip(ids)
+	return ids
 }
 
 // LineOffset is the byte of a build's log that a line begins with, counted from 1; the end of the log for a line that there

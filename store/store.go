@@ -129,7 +129,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
 	path := filepath.Join(dir, "buildsmith.db")
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, NoSync: o.NoSync, NoGrowSync: o.NoSync, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, NoSync: o.NoSync, NoGrowSync: o.NoSync, FreelistType: bbolt.FreelistMapType, InitialMmapSize: mapSize})
 	if errors.Is(err, bbolt.ErrTimeout) {
 		return nil, fmt.Errorf("opening %s: %w", path, ErrLocked)
 	}
@@ -150,6 +150,10 @@ func Open(dir string, o Options) (*Store, error) {
 	go s.commit()
 	return s, nil
 }
+
+// mapSize is how much address space the database begins with. While the database is smaller, no update waits for a view
+// that takes long.
+const mapSize = 1 << 30
 
 func (s *Store) initialize() error {
 	return s.db.Update(func(tx *bbolt.Tx) error {
@@ -206,7 +210,8 @@ type Tx struct {
 	store *Store
 }
 
-// View runs fn on the state as it is now.
+// View runs fn on the state as it is now. fn must use its Tx and no method of the Store that makes another one: a view
+// within a view can wait for ever.
 func (s *Store) View(fn func(*Tx) error) error {
 	return s.db.View(func(tx *bbolt.Tx) error { return fn(&Tx{tx, s}) })
 }

@@ -17,8 +17,7 @@ const (
 )
 
 // watchDisk ends a build that uses more of the disk than it may, or much when little is left.
-func (w *work) watchDisk(ctx context.Context) {
-	limit := w.b.Settings.Disk
+func (w *work) watchDisk(ctx context.Context, limit int64) {
 	pause := diskInterval
 	for {
 		select {
@@ -27,8 +26,8 @@ func (w *work) watchDisk(ctx context.Context) {
 		case <-time.After(pause):
 		}
 		begun := time.Now()
-		used := treeSize(ctx, w.r.sandboxDir(w.b.Sandbox.ID))
-		if layer, err := w.r.Sandbox.Usage(ctx, w.b.Sandbox.ID); err == nil {
+		used := treeSize(ctx, w.r.sandboxDir(w.sandbox))
+		if layer, err := w.r.Sandbox.Usage(ctx, w.sandbox); err == nil {
 			used += layer
 		}
 		if ctx.Err() != nil {

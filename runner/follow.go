@@ -30,11 +30,14 @@ func (w *work) follow(ctx context.Context) (*ending, error) {
 	defer ended(nil)
 	exited := make(chan agentExit, 1)
 	w.watchers.Go(func() {
-		exit, err := w.r.Sandbox.Wait(ctx, w.b.Sandbox.ID)
+		exit, err := w.r.Sandbox.Wait(ctx, w.sandbox)
 		exited <- agentExit{exit, err}
 		ended(errEnded)
 	})
-	f := &follower{work: w, story: story, saved: time.Now(), savedSize: w.out.Size()}
+	f := &follower{work: w, story: story, saved: time.Now(), savedSize: w.out.Size(), current: underWay(&w.b)}
+	if f.outcome = w.b.Outcome; f.told() {
+		return f.afterDone(ctx, exited)
+	}
 	for {
 		events, err := story.Next(reading)
 		switch {
@@ -45,7 +48,7 @@ func (w *work) follow(ctx context.Context) (*ending, error) {
 			if exit.err != nil {
 				return fault("", exit.err), nil
 			}
-			return f.afterExit(exit.Exit)
+			return f.afterExit(ctx, exit.Exit)
 		case err != nil:
 			w.kill(ctx, w.broken(err))
 			return w.judged(), f.save()
@@ -53,7 +56,7 @@ func (w *work) follow(ctx context.Context) (*ending, error) {
 		if err := f.take(events); err != nil {
 			return nil, err
 		}
-		if f.done != nil {
+		if f.told() {
 			w.r.Store.At("done read")
 			if err := f.save(); err != nil {
 				return nil, err
@@ -78,10 +81,14 @@ type follower struct {
 	saved     time.Time
 	savedSize int64
 
-	done   *agent.Event // the last event
-	packed *agent.Event // artifacts.tar is there
-	fault  string       // the agent's own
+	current store.Command // the command under way
+
+	outcome *store.Outcome // what the agent told of the end so far
+	fault   string         // the agent's own
 }
+
+// told reports whether the agent has told the end.
+func (f *follower) told() bool { return f.outcome != nil && f.outcome.Result != "" }
 
 // take applies events. A change of phases is written at once, together with how far the log had come; output alone after a
 // while.
@@ -133,22 +140,35 @@ func (f *follower) apply(e agent.Event) error {
 			f.add(func(b *store.Build) { b.Leave(e.Phase, at, status(e.Result), e.Code, clean(e.Message)) })
 		}
 	case agent.Command:
-		line := f.out.Line()
+		command := store.Command{Text: short(clean(e.Message)), Finally: e.Finally, Start: at, Line: f.out.Line()}
+		f.current = command
 		f.add(func(b *store.Build) {
 			if p := b.Phase(e.Phase); p != nil && len(p.Commands) < store.MaxCommands {
-				p.Commands = append(p.Commands, store.Command{Text: short(clean(e.Message)), Finally: e.Finally, Start: at, Line: line})
+				p.Commands = append(p.Commands, command)
 			}
 		})
 	case agent.Exit:
 		f.exit(e, at)
 	case agent.Packed:
-		f.packed = &e
+		f.tell(store.Outcome{Packed: true, Name: clean(e.Message)})
 	case agent.Done:
-		f.done = &e
+		end := store.Outcome{}
+		if f.outcome != nil {
+			end = *f.outcome
+		}
+		end.Result = string(status(e.Result))
+		f.tell(end)
 	case agent.Fault:
 		f.fault = clean(e.Message)
 	}
 	return nil
+}
+
+// tell keeps what the agent told of the end. It is recorded with the place in the story that it stands at: a server that
+// dies after that does not read it again.
+func (f *follower) tell(o store.Outcome) {
+	f.outcome = &o
+	f.add(func(b *store.Build) { b.Outcome = &o })
 }
 
 // output appends to the log. An agent keeps the limit; what goes beyond it comes from somebody else.
@@ -166,25 +186,35 @@ func (f *follower) output(e agent.Event) error {
 
 // exit records the end of a command. The first that fails is kept with the end of its output.
 func (f *follower) exit(e agent.Event, at time.Time) {
-	end := f.out.Line()
-	if f.out.MidLine() {
-		end++
+	var failure *store.Failure
+	if c := f.current; e.Status != 0 && c.Line > 0 {
+		end := f.out.Line()
+		if f.out.MidLine() {
+			end++
+		}
+		failure = &store.Failure{Phase: e.Phase, Command: c.Text, Exit: e.Status, Line: c.Line, Tail: f.tail(c.Line, end)}
 	}
+	f.current = store.Command{}
 	f.add(func(b *store.Build) {
-		p := b.Phase(e.Phase)
-		if p == nil {
-			return
+		if p := b.Phase(e.Phase); p != nil && len(p.Commands) > 0 {
+			if c := &p.Commands[len(p.Commands)-1]; c.End.IsZero() {
+				c.End, c.Exit = at, e.Status
+			}
 		}
-		text, line := "", 0
-		if n := len(p.Commands); n > 0 && p.Commands[n-1].End.IsZero() {
-			c := &p.Commands[n-1]
-			c.End, c.Exit = at, e.Status
-			text, line = c.Text, c.Line
-		}
-		if e.Status != 0 && b.Failure == nil && line > 0 {
-			b.Failure = &store.Failure{Phase: e.Phase, Command: text, Exit: e.Status, Line: line, Tail: f.tail(line, end)}
+		if b.Failure == nil {
+			b.Failure = failure
 		}
 	})
+}
+
+// underWay is the command that a build ran when it was last written; the zero command if none.
+func underWay(b *store.Build) store.Command {
+	for _, p := range b.Phases {
+		if n := len(p.Commands); n > 0 && p.Commands[n-1].End.IsZero() {
+			return p.Commands[n-1]
+		}
+	}
+	return store.Command{}
 }
 
 // maxTail is how many lines of a failed command's output are kept with the build.
@@ -236,7 +266,7 @@ func short(text string) string {
 }
 
 // afterExit reads what is left of the story of a sandbox that has ended, and judges.
-func (f *follower) afterExit(exit Exit) (*ending, error) {
+func (f *follower) afterExit(ctx context.Context, exit Exit) (*ending, error) {
 	for {
 		events, err := f.story.Available()
 		if err != nil {
@@ -255,8 +285,8 @@ func (f *follower) afterExit(exit Exit) (*ending, error) {
 	if err := f.save(); err != nil {
 		return nil, err
 	}
-	if f.done != nil && f.judged() == nil {
-		return f.result(), nil
+	if f.told() && f.judged() == nil {
+		return f.conclude(ctx)
 	}
 	return f.judge(exit), nil
 }
@@ -264,13 +294,12 @@ func (f *follower) afterExit(exit Exit) (*ending, error) {
 // judge says how a build ended whose agent did not.
 func (f *follower) judge(exit Exit) *ending {
 	b, err := f.r.Store.Build(f.b.ID)
-	deadline := f.deadline()
 	switch {
 	case f.judged() != nil:
 		return f.judged()
 	case err == nil && b.Stop != nil:
 		return f.stopped()
-	case !deadline.IsZero() && !f.r.Store.Now().Before(deadline):
+	case !f.until.IsZero() && !f.r.Store.Now().Before(f.until):
 		return timedOut()
 	case exit.OutOfMemory:
 		return failed("", agent.CodeClient, "The build ran out of memory: its limit is %s.", size(f.b.Settings.Memory))
@@ -284,7 +313,7 @@ func (f *follower) judge(exit Exit) *ending {
 
 // result is the ending that the agent told.
 func (f *follower) result() *ending {
-	switch status(f.done.Result) {
+	switch store.Status(f.outcome.Result) {
 	case store.Stopped:
 		return f.stopped()
 	case store.TimedOut:
@@ -295,20 +324,31 @@ func (f *follower) result() *ending {
 	return &ending{status: store.Failed}
 }
 
-// afterDone takes the result that the agent told. Artifacts are taken when nothing writes to them any more.
+// afterDone takes the result that the agent told.
 func (f *follower) afterDone(ctx context.Context, exited <-chan agentExit) (*ending, error) {
-	end := f.result()
-	if f.packed == nil || end.status == store.Stopped || end.status == store.TimedOut {
-		return end, nil
+	if f.leavesArtifacts() { // which are taken when nothing writes to them any more
+		select {
+		case <-exited:
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(killGrace):
+		}
 	}
-	select {
-	case <-exited:
-	case <-ctx.Done():
-		return nil, nil
-	case <-time.After(killGrace):
-		// Ended by force below.
+	return f.conclude(ctx)
+}
+
+// leavesArtifacts reports whether there are artifacts to take.
+func (f *follower) leavesArtifacts() bool {
+	s := store.Status(f.outcome.Result)
+	return f.outcome.Packed && s != store.Stopped && s != store.TimedOut
+}
+
+// conclude gives the ending that the agent told, once its artifacts are taken.
+func (f *follower) conclude(ctx context.Context) (*ending, error) {
+	if f.leavesArtifacts() {
+		return f.takeArtifacts(ctx, f.result())
 	}
-	return f.takeArtifacts(ctx, end)
+	return f.result(), nil
 }
 
 // takeArtifacts keeps what the agent packed. It is safe to repeat.
@@ -322,7 +362,7 @@ func (f *follower) takeArtifacts(ctx context.Context, end *ending) (*ending, err
 		return failed(phase, agent.CodeClient, "artifact archive damaged by the build: %v", err), nil
 	}
 	defer archive.Close()
-	name := clean(f.packed.Message)
+	name := f.outcome.Name
 	if name == "" || !filepath.IsLocal(name) || len(name) > 255 {
 		name = f.b.Project
 	}

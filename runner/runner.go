@@ -45,9 +45,9 @@ type Config struct {
 // A Runner runs builds. Its fields are not for use after New.
 type Runner struct {
 	Config
-	builds  sync.WaitGroup
-	running sync.Map // id of a build => true while a goroutine owns it
-	warm    warmer
+	builds sync.WaitGroup
+	begun  time.Time // nothing in Dir that is older belongs to this process
+	warm   warmer
 }
 
 // New gives a runner of builds. Run starts it.
@@ -69,6 +69,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
 		return fmt.Errorf("starting the runner: %w", err)
 	}
+	r.begun = time.Now()
 	news, stop := r.Store.Watch()
 	defer stop()
 	defer r.builds.Wait()
@@ -181,11 +182,7 @@ func (r *Runner) tellObstacle(text string) {
 
 // start gives a build its goroutine.
 func (r *Runner) start(ctx context.Context, b store.Build, warm bool) {
-	r.running.Store(b.ID, true)
-	r.builds.Go(func() {
-		defer r.running.Delete(b.ID)
-		r.run(ctx, b, warm)
-	})
+	r.builds.Go(func() { r.run(ctx, b, warm) })
 }
 
 // run takes a build to its end. When the store fails it, it begins again from what the store has, as after a restart.
@@ -288,7 +285,7 @@ func (r *Runner) collectOnce(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > time.Minute {
+		if info, err := e.Info(); err == nil && (info.ModTime().Before(r.begun) || time.Since(info.ModTime()) > time.Minute) {
 			ids = append(ids, e.Name())
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -140,11 +141,15 @@ func copyFile(from, to string, info fs.FileInfo) error {
 
 // sourcePath is where the source of a build lies below agent.SourceDir: src/<host>/<owner>/<repo>, as in CodeBuild.
 func sourcePath(r store.Repo) string {
-	if rel := path.Join("src", r.Host, r.Name); r.Host != "" && filepath.IsLocal(rel) && !strings.ContainsFunc(rel, func(c rune) bool { return c <= ' ' || c == 0x7f || c == ':' }) {
+	host, _, _ := strings.Cut(r.Host, ":")
+	if rel := path.Join("src", host, r.Name); host != "" && filepath.IsLocal(rel) && plainPath.MatchString(rel) {
 		return rel
 	}
 	return "src"
 }
+
+// plainPath is a path that no program of a build has trouble with.
+var plainPath = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
 
 // maxSpecSize is a byte more than a buildspec may have, so that one that is too large is seen to be.
 const maxSpecSize = 1<<20 + 1

@@ -30,7 +30,12 @@ type work struct {
 	out  *store.LogWriter
 	tree Tree
 
-	watchers sync.WaitGroup // everything that was started for the build
+	watchers sync.WaitGroup // everything that was started for the build; it reads what is below and nothing above
+
+	id      string    // the build's
+	until   time.Time // when the build has timed out; zero for never
+	sandbox string    // the id of its sandbox; written before handed is closed
+	handed  chan struct{}
 
 	mu      sync.Mutex
 	verdict *ending // why the server ended the sandbox; nil if it did not
@@ -99,8 +104,11 @@ func (w *work) toTheEnd(ctx context.Context) (*ending, error) {
 	// begun is the part that a stop or the deadline simply breaks off; once the agent has the job, it is asked.
 	begun, breakOff := context.WithCancelCause(ctx)
 	defer breakOff(nil)
-	handed := make(chan struct{})
-	w.watchers.Go(func() { w.watchStop(ctx, handed, breakOff) })
+	w.id, w.handed = w.b.ID, make(chan struct{})
+	if t := w.b.Settings.Timeout; t > 0 {
+		w.until = w.b.Claimed.Add(t)
+	}
+	w.watchers.Go(func() { w.watchStop(ctx, breakOff) })
 
 	end, err := w.begin(begun)
 	if ctx.Err() != nil {
@@ -118,16 +126,18 @@ func (w *work) toTheEnd(ctx context.Context) (*ending, error) {
 		}
 		return end, nil
 	}
-	close(handed)
+	w.sandbox = w.b.Sandbox.ID
+	close(w.handed)
 	w.r.Store.At("handed")
-	w.watchers.Go(func() { w.watchDisk(ctx) })
+	limit := w.b.Settings.Disk
+	w.watchers.Go(func() { w.watchDisk(ctx, limit) })
 	return w.follow(ctx)
 }
 
 // stopped is the ending that somebody asked for.
 func (w *work) stopped() *ending {
 	by := "somebody"
-	if b, err := w.r.Store.Build(w.b.ID); err == nil && b.Stop != nil {
+	if b, err := w.r.Store.Build(w.id); err == nil && b.Stop != nil {
 		by = b.Stop.By
 	}
 	return &ending{status: store.Stopped, message: "Stopped by " + by + "."}
@@ -137,29 +147,21 @@ func timedOut() *ending {
 	return &ending{status: store.TimedOut, code: agent.CodeTimedOut, message: "Build has timed out."}
 }
 
-// deadline is when the build has timed out; zero for never.
-func (w *work) deadline() time.Time {
-	if w.b.Settings.Timeout <= 0 {
-		return time.Time{}
-	}
-	return w.b.Claimed.Add(w.b.Settings.Timeout)
-}
-
 // watchStop waits for somebody to ask for the build's end and for its deadline. Before the agent has the job, it breaks
 // the beginning off; after that it asks the agent, which watches the deadline itself, and ends the sandbox if that does not
 // help.
-func (w *work) watchStop(ctx context.Context, handed <-chan struct{}, breakOff context.CancelCauseFunc) {
+func (w *work) watchStop(ctx context.Context, breakOff context.CancelCauseFunc) {
 	news, unwatch := w.r.Store.Watch()
 	defer unwatch()
 	var late <-chan time.Time
-	if d := w.deadline(); !d.IsZero() {
-		timer := time.NewTimer(time.Until(d))
+	if !w.until.IsZero() {
+		timer := time.NewTimer(time.Until(w.until))
 		defer timer.Stop()
 		late = timer.C
 	}
 	cause := errStopped
 	for asked := false; !asked; {
-		b, err := w.r.Store.Build(w.b.ID)
+		b, err := w.r.Store.Build(w.id)
 		if asked = err == nil && b.Stop != nil; asked {
 			break
 		}
@@ -173,13 +175,13 @@ func (w *work) watchStop(ctx context.Context, handed <-chan struct{}, breakOff c
 	}
 	breakOff(cause)
 	select {
-	case <-handed:
+	case <-w.handed:
 	case <-ctx.Done():
 		return
 	}
 	if cause == errStopped {
 		w.r.Store.At("stop seen")
-		if err := w.r.Sandbox.Stop(ctx, w.b.Sandbox.ID); err != nil && ctx.Err() == nil {
+		if err := w.r.Sandbox.Stop(ctx, w.sandbox); err != nil && ctx.Err() == nil {
 			w.log.Warn("asking the agent to stop", "err", err)
 		}
 	}
@@ -201,7 +203,7 @@ func (w *work) kill(ctx context.Context, end *ending) {
 		w.verdict = end
 	}
 	w.mu.Unlock()
-	if err := w.r.Sandbox.Remove(ctx, w.b.Sandbox.ID); err != nil && ctx.Err() == nil {
+	if err := w.r.Sandbox.Remove(ctx, w.sandbox); err != nil && ctx.Err() == nil {
 		w.log.Warn("ending a sandbox", "err", err)
 	}
 }
@@ -323,7 +325,8 @@ var (
 func (w *work) beginIn(ctx context.Context) (*ending, error) {
 	both, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if err := errors.Join(w.logf("Running on buildsmith"), w.logf("Waiting for agent ping")); err != nil {
+	// The log begins here. What an attempt that did not hand over its job wrote goes.
+	if err := errors.Join(w.out.Restart(), w.logf("Running on buildsmith"), w.logf("Waiting for agent ping")); err != nil {
 		return nil, err
 	}
 	var provisioned *ending

@@ -121,21 +121,21 @@ func (s *Story) Available() ([]Event, error) {
 	return s.parse(s.buf[:n])
 }
 
-// parse takes the whole lines of text.
+// parse takes the whole lines of text. What stands before damage is good: the damage is told by the next call.
 func (s *Story) parse(text []byte) ([]Event, error) {
 	var events []Event
 	for {
 		end := bytes.IndexByte(text, '\n')
-		if end < 0 {
-			if len(text) >= MaxLine {
-				return nil, fmt.Errorf("%w: a line is longer than %d bytes", ErrDamaged, MaxLine)
-			}
+		if end < 0 && len(text) < MaxLine {
 			return events, nil
 		}
-		if end >= MaxLine {
-			return nil, fmt.Errorf("%w: a line is longer than %d bytes", ErrDamaged, MaxLine)
+		e, err := Event{}, fmt.Errorf("%w: a line is longer than %d bytes", ErrDamaged, MaxLine)
+		if end >= 0 && end < MaxLine {
+			e, err = s.decode(text[:end])
 		}
-		e, err := s.decode(text[:end])
+		if err != nil && len(events) > 0 {
+			return events, nil
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 	"unicode/utf8"
 )
@@ -33,10 +35,20 @@ func (w *writer) event(e Event) {
 	w.writeLocked(appendEvent(w.line[:0], e))
 }
 
+// fullPause is how long to wait before a full disk is written to again.
+const fullPause = 200 * time.Millisecond
+
+// writeLocked writes whole lines. When the disk is full it waits: the commands wait with it, and nothing they print is lost.
 func (w *writer) writeLocked(lines []byte) {
 	w.line = lines
-	if w.err == nil {
-		_, w.err = w.file.Write(lines)
+	for w.err == nil && len(lines) > 0 {
+		n, err := w.file.Write(lines)
+		lines = lines[n:]
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			time.Sleep(fullPause)
+			continue
+		}
+		w.err = err
 	}
 }
 

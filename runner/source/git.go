@@ -18,6 +18,8 @@ type Options struct {
 	CABundle string   // file of further certificate authorities
 	Proxy    []string // environment of Git's: HTTPS_PROXY=..., NO_PROXY=...
 	Plain    bool     // http is allowed beside https: for a forge on this machine
+
+	At func(point string) // told where a checkout passes a point, for tests; may be nil
 }
 
 // A git runs the git program so that neither the machine's configuration nor a repository can make it do anything but

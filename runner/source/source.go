@@ -66,6 +66,9 @@ type mirror struct {
 // git of its lives on, since they die with their parent.
 func New(dir string, o Options, log *slog.Logger) (*Mirrors, error) {
 	home := filepath.Join(dir, "home")
+	if o.At == nil {
+		o.At = func(string) {}
+	}
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, fmt.Errorf("opening mirrors: %w", err)
 	}
@@ -224,6 +227,7 @@ func (l *Lease) Checkout(ctx context.Context, want Want, dir, objectsAt string) 
 	if err := l.makeGitDir(ctx, want, dir); err != nil {
 		return fmt.Errorf("checking out %s: %w", want.Commit, err)
 	}
+	l.mirrors.git.options.At("half a checkout")
 	_, err := l.mirrors.git.run(ctx, dir, []string{"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + l.Objects},
 		"checkout", "--quiet", "--force", "--detach", want.Commit)
 	if err != nil {

@@ -187,6 +187,7 @@ func (i *Intake) handle(ctx context.Context, p *pending) {
 			i.postpone(p, fmt.Errorf("internal error: %v", r))
 		}
 	}()
+	i.Store.At("decoded")
 	if p.problem != "" {
 		i.decide(p, func(*store.Tx) (verdict, error) { return verdict{reason: p.problem}, nil })
 		return

@@ -1,0 +1,244 @@
+package github_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"buildsmith/checks/github/githubtest"
+	"buildsmith/store"
+	"buildsmith/webhook"
+	"buildsmith/webhook/github"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var config = github.Config{Host: "github.com", Web: "https://github.com", AppID: 29310, Secrets: []string{"new secret", "It's a Secret to Everybody"}}
+
+func sign(secret, body string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(body))
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+func TestVerify(t *testing.T) {
+	const body = "Hello, World!"
+	for _, tt := range []struct {
+		signature, target, want string
+	}{
+		// GitHub's own test vector.
+		{"sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", "", ""},
+		{sign("new secret", body), "29310", ""},
+		{sign("new secret", body), "1", "the delivery is for another App"},
+		{sign("another", body), "29310", "the signature is wrong"},
+		{sign("new secret", body+"x"), "29310", "the signature is wrong"},
+		{"", "29310", "the delivery is not signed"},
+		{"sha1=aabb", "29310", "the delivery is not signed"},
+		{"sha256=", "29310", "the signature is wrong"},
+		{"sha256=zz", "29310", "the signature is no hexadecimal number"},
+	} {
+		h := http.Header{}
+		h.Set("X-Hub-Signature-256", tt.signature)
+		h.Set("X-GitHub-Hook-Installation-Target-ID", tt.target)
+		got := ""
+		if err := config.Verify(h, []byte(body)); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s for %q: %q, want %q", tt.signature, tt.target, got, tt.want)
+		}
+	}
+	if err := (github.Config{}).Verify(http.Header{}, nil); !errors.Is(err, webhook.ErrNoSecret) {
+		t.Errorf("without a secret: %v", err)
+	}
+}
+
+// TestPublishedPayloads decodes every sample that GitHub publishes: none fails, and those of the events that start something
+// mean what they should.
+func TestPublishedPayloads(t *testing.T) {
+	githubtest.Require(t)
+	events, err := githubtest.ExampleEvents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(events) < 50 {
+		t.Fatalf("only %d events have samples", len(events))
+	}
+	kinds := map[string]map[webhook.Kind]int{}
+	for _, event := range events {
+		samples, err := githubtest.Examples(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds[event] = map[webhook.Kind]int{}
+		for i, sample := range samples {
+			e, err := config.Decode(event, sample)
+			if err != nil {
+				t.Errorf("%s %d: %v", event, i, err)
+				continue
+			}
+			kinds[event][e.Kind]++
+			if e.Summary == "" || e.Kind == webhook.Nothing && e.Reason == "" {
+				t.Errorf("%s %d: nothing to tell people: %+v", event, i, e)
+			}
+			if e.Repo.ID != "" && (!strings.HasPrefix(e.Repo.CloneURL, "https://github.com/") || e.Repo.Forge != "github") {
+				t.Errorf("%s %d: repository %+v", event, i, e.Repo)
+			}
+		}
+	}
+	for event, want := range map[string]map[webhook.Kind]int{
+		"ping": {webhook.Ping: 4},
+		"push": {webhook.Push: 7},
+		"star": {webhook.Nothing: 3},
+	} {
+		if diff := cmp.Diff(want, kinds[event]); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", event, diff)
+		}
+	}
+	if n := kinds["pull_request"][webhook.PullRequest]; n == 0 || kinds["pull_request"][webhook.Nothing] == 0 {
+		t.Errorf("pull_request: %v", kinds["pull_request"])
+	}
+	for event, of := range kinds {
+		for kind := range of {
+			if starts := []string{"ping", "push", "pull_request", "issue_comment", "check_run", "check_suite"}; kind != webhook.Nothing && !slices.Contains(starts, event) {
+				t.Errorf("%s means %v", event, kind)
+			}
+		}
+	}
+}
+
+// payload is a payload of an event with what the test changes.
+func payload(change string) string {
+	return fmt.Sprintf(`{"installation": {"id": 9}, "sender": {"id": 1, "login": "octocat", "type": "User"},
+		"repository": {"id": 7, "full_name": "octo/shop", "private": true, "default_branch": "main", "clone_url": "https://evil.example.org/x.git",
+			"custom_properties": {"teams": ["a", "b"]}}, %s}`, change)
+}
+
+var repo = store.Repo{Forge: "github", Host: "github.com", ID: "7", Name: "octo/shop", CloneURL: "https://github.com/octo/shop.git",
+	WebURL: "https://github.com/octo/shop", DefaultBranch: "main", Private: true, Installation: 9}
+
+func TestDecode(t *testing.T) {
+	a, b, zeros := strings.Repeat("a", 40), strings.Repeat("b", 40), strings.Repeat("0", 40)
+	octocat := store.Account{ID: "1", Login: "octocat"}
+	pull := `"number": 12, "pull_request": {"number": 12, "state": "open", "title": "T", "user": {"id": 2, "login": "eve"},
+		"head": {"ref": "feature", "sha": "` + a + `", "repo": %s}, "base": {"ref": "main"}}`
+	pr := store.PullRequest{Number: 12, Open: true, Title: "T", Author: store.Account{ID: "2", Login: "eve"}, Head: a, HeadRef: "refs/heads/feature", HeadRepo: "7", BaseRef: "refs/heads/main"}
+	fork, gone := pr, pr
+	fork.HeadRepo, gone.HeadRepo = "8", ""
+	comment := func(action, state, on, user string) string {
+		return payload(`"action": "` + action + `", "issue": {"number": 12, "state": "` + state + `"` + on + `}, "comment": {"id": 5, "body": "/test", "user": ` + user + `}`)
+	}
+	onPull := `, "pull_request": {}`
+	for _, tt := range []struct {
+		name, event, text string
+		want              webhook.Event
+	}{
+		{"push", "push", payload(`"ref": "refs/heads/main", "before": "` + b + `", "after": "` + a + `", "head_commit": {"id": "` + a + `", "message": "M"}`),
+			webhook.Event{Kind: webhook.Push, Summary: "push to main", Push: webhook.PushEvent{Ref: "refs/heads/main", Before: b, After: a, Message: "M"}}},
+		{"annotated tag", "push", payload(`"ref": "refs/tags/v1", "before": "` + zeros + `", "after": "` + b + `", "head_commit": {"id": "` + a + `", "message": "M"}`),
+			webhook.Event{Kind: webhook.Push, Summary: "push to tags/v1", Push: webhook.PushEvent{Ref: "refs/tags/v1", Before: zeros, After: a, Message: "M"}}},
+		{"deletion", "push", payload(`"ref": "refs/heads/old", "before": "` + a + `", "after": "` + zeros + `", "deleted": true, "head_commit": null`),
+			webhook.Event{Kind: webhook.Push, Summary: "deletion of old", Push: webhook.PushEvent{Ref: "refs/heads/old", Before: a}}},
+		{"opened", "pull_request", payload(`"action": "opened", ` + fmt.Sprintf(pull, `{"id": 7}`)),
+			webhook.Event{Kind: webhook.PullRequest, Summary: "pull request 12 opened", Event: "PULL_REQUEST_CREATED", PullRequest: pr}},
+		{"synchronize", "pull_request", payload(`"action": "synchronize", ` + fmt.Sprintf(pull, `{"id": 7}`)),
+			webhook.Event{Kind: webhook.PullRequest, Summary: "pull request 12 synchronize", Event: "PULL_REQUEST_UPDATED", PullRequest: pr}},
+		{"of a fork", "pull_request", payload(`"action": "reopened", ` + fmt.Sprintf(pull, `{"id": 8}`)),
+			webhook.Event{Kind: webhook.PullRequest, Summary: "pull request 12 reopened", Event: "PULL_REQUEST_REOPENED", PullRequest: fork}},
+		{"of a fork that is gone", "pull_request", payload(`"action": "opened", ` + fmt.Sprintf(pull, `null`)),
+			webhook.Event{Kind: webhook.PullRequest, Summary: "pull request 12 opened", Event: "PULL_REQUEST_CREATED", PullRequest: gone}},
+		{"labeled", "pull_request", payload(`"action": "labeled", ` + fmt.Sprintf(pull, `{"id": 7}`)),
+			webhook.Event{Summary: "pull request 12 labeled", Reason: "a pull request that is labeled starts nothing"}},
+		{"comment", "issue_comment", comment("created", "open", onPull, `{"id": 2, "login": "eve"}`),
+			webhook.Event{Kind: webhook.Comment, Summary: "comment on pull request 12", Comment: store.Comment{ID: 5, PullRequest: 12, Body: "/test", Author: store.Account{ID: "2", Login: "eve"}}}},
+		{"bot's comment", "issue_comment", comment("created", "open", onPull, `{"id": 3, "login": "r[bot]", "type": "Bot"}`),
+			webhook.Event{Kind: webhook.Comment, Summary: "comment on pull request 12", Comment: store.Comment{ID: 5, PullRequest: 12, Body: "/test", Author: store.Account{ID: "3", Login: "r[bot]", Bot: true}}}},
+		{"edited comment", "issue_comment", comment("edited", "open", onPull, `{}`), webhook.Event{Summary: "issue_comment edited", Reason: "a comment that is edited starts nothing"}},
+		{"comment on an issue", "issue_comment", comment("created", "open", "", `{}`), webhook.Event{Summary: "issue_comment created", Reason: "a comment on an issue starts nothing"}},
+		{"comment on a closed one", "issue_comment", comment("created", "closed", onPull, `{}`), webhook.Event{Summary: "comment on pull request 12", Reason: "the pull request is closed"}},
+		{"button", "check_run", payload(`"action": "rerequested", "check_run": {"external_id": "b1/BUILD", "app": {"id": 29310}}`),
+			webhook.Event{Kind: webhook.RerunCheck, Summary: "re-run of a check", ExternalID: "b1"}},
+		{"another App's button", "check_run", payload(`"action": "rerequested", "check_run": {"external_id": "b1", "app": {"id": 1}}`),
+			webhook.Event{Summary: "check_run rerequested", Reason: "the check run is another App's"}},
+		{"not ours", "check_run", payload(`"action": "rerequested", "check_run": {"app": {"id": 29310}}`), webhook.Event{Summary: "check_run rerequested", Reason: "the check run is not one of ours"}},
+		{"check made", "check_run", payload(`"action": "created", "check_run": {"app": {"id": 29310}}`), webhook.Event{Summary: "check_run created", Reason: "a check run that is created starts nothing"}},
+		{"all again", "check_suite", payload(`"action": "rerequested", "check_suite": {"head_sha": "` + a + `", "app": {"id": 29310}}`),
+			webhook.Event{Kind: webhook.RerunCommit, Summary: "re-run of all checks", Commit: a}},
+		{"another suite", "check_suite", payload(`"action": "rerequested", "check_suite": {"head_sha": "` + a + `", "app": {"id": 1}}`),
+			webhook.Event{Summary: "check_suite rerequested", Reason: "the check suite is another App's"}},
+		{"suite of no commit", "check_suite", payload(`"action": "rerequested", "check_suite": {"head_sha": "--x", "app": {"id": 29310}}`),
+			webhook.Event{Summary: "check_suite rerequested", Reason: "the check suite names no commit"}},
+		{"unknown", "dance", payload(`"action": "begun"`), webhook.Event{Summary: "dance begun", Reason: "dance events start nothing"}},
+		{"no pull request", "pull_request", payload(`"action": "opened"`), webhook.Event{Summary: "pull_request opened", Reason: "the payload names no pull request"}},
+		{"no comment", "issue_comment", payload(`"action": "created"`), webhook.Event{Summary: "issue_comment created", Reason: "the payload names no comment"}},
+		{"no check run", "check_run", payload(`"action": "rerequested"`), webhook.Event{Summary: "check_run rerequested", Reason: "the payload names no check run"}},
+		{"no check suite", "check_suite", payload(`"action": "rerequested"`), webhook.Event{Summary: "check_suite rerequested", Reason: "the payload names no check suite"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := config.Decode(tt.event, []byte(tt.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.want.Repo, tt.want.Sender = repo, octocat
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+	if e, err := config.Decode("push", []byte(`{}`)); err != nil || e.Reason != "the payload names no repository" {
+		t.Errorf("%+v %v", e, err)
+	}
+}
+
+func TestUnreadablePayloads(t *testing.T) {
+	for text, want := range map[string]string{
+		"":   "the payload of push is not what GitHub describes: unexpected end of JSON input",
+		"[]": "the payload of push is not what GitHub describes: json: cannot unmarshal array",
+		`{"repository": {"id": 7, "full_name": "../../etc"}}`:      `the payload of push names the repository "../../etc"`,
+		`{"repository": {"id": 7, "full_name": "a/b.git#@x.org"}}`: `the payload of push names the repository "a/b.git#@x.org"`,
+	} {
+		if _, err := config.Decode("push", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestIdentify(t *testing.T) {
+	h := http.Header{}
+	h.Set("X-GitHub-Delivery", "72d3162e")
+	h.Set("X-GitHub-Event", "push")
+	if id, event := github.Identify(h); id != "72d3162e" || event != "push" {
+		t.Errorf("%q %q", id, event)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, event := range []string{"push", "pull_request", "issue_comment", "check_run", "check_suite", "ping"} {
+		samples, err := githubtest.Examples(event)
+		if err != nil {
+			f.Skip(err)
+		}
+		for _, s := range samples[:min(len(samples), 3)] {
+			f.Add(event, []byte(s))
+		}
+	}
+	f.Fuzz(func(t *testing.T, event string, body []byte) {
+		e, err := config.Decode(event, body)
+		if err != nil {
+			return
+		}
+		if !json.Valid(body) {
+			t.Error("accepted what is no JSON")
+		}
+		if e.Repo.ID != "" && (strings.Contains(e.Repo.Name, "..") && strings.Contains(e.Repo.Name, "/../") || strings.ContainsAny(e.Repo.CloneURL, " \n@#?")) {
+			t.Errorf("repository %+v", e.Repo)
+		}
+	})
+}

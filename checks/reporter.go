@@ -219,47 +219,52 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 func (r *Reporter) letters() (letters []letter, silent []store.Subject, wait time.Duration, err error) {
 	wait = time.Hour
 	now := r.Store.Now()
-	err = r.Store.View(func(tx *store.Tx) error {
-		subjects, err := tx.Unsaid()
-		if err != nil {
+	var subjects []store.Subject
+	told := map[string]map[string]store.Told{}
+	if err := r.Store.View(func(tx *store.Tx) (err error) {
+		if subjects, err = tx.Unsaid(); err != nil {
 			return err
 		}
 		for _, s := range subjects {
-			told, err := tx.AllTold(s.ID())
-			if err != nil {
+			if told[s.ID()], err = tx.AllTold(s.ID()); err != nil {
 				return err
-			}
-			repo, reports := r.render(s)
-			if r.Publishers[repo.Forge] == nil {
-				silent = append(silent, s)
-				continue
-			}
-			left := false
-			for _, report := range reports {
-				l := letter{subject: s, repo: repo, report: report, told: told[report.Name], rank: rankChange, order: report.Started}
-				if l.told.GivenUp || l.told.Digest == report.Digest() {
-					continue
-				}
-				left = true
-				if due := l.due(); due.After(now) {
-					wait = min(wait, due.Sub(now))
-					continue
-				}
-				switch {
-				case report.Status == Completed:
-					l.rank, l.order = rankFinal, report.Completed
-				case l.told.Remote == "":
-					l.rank = rankNew
-				}
-				letters = append(letters, l)
-			}
-			if !left { // whatever changes it makes it unsaid again
-				silent = append(silent, s)
 			}
 		}
 		return nil
-	})
-	return letters, silent, wait, err
+	}); err != nil {
+		return nil, nil, wait, err
+	}
+	// Rendered outside of the transaction, since links are made by another one.
+	for _, s := range subjects {
+		repo, reports := r.render(s)
+		if r.Publishers[repo.Forge] == nil {
+			silent = append(silent, s)
+			continue
+		}
+		left := false
+		for _, report := range reports {
+			l := letter{subject: s, repo: repo, report: report, told: told[s.ID()][report.Name], rank: rankChange, order: report.Started}
+			if l.told.GivenUp || l.told.Digest == report.Digest() {
+				continue
+			}
+			left = true
+			if due := l.due(); due.After(now) {
+				wait = min(wait, due.Sub(now))
+				continue
+			}
+			switch {
+			case report.Status == Completed:
+				l.rank, l.order = rankFinal, report.Completed
+			case l.told.Remote == "":
+				l.rank = rankNew
+			}
+			letters = append(letters, l)
+		}
+		if !left { // whatever changes it makes it unsaid again
+			silent = append(silent, s)
+		}
+	}
+	return letters, silent, wait, nil
 }
 
 // due is when a letter may go: what runs is not told of too often, what failed is tried again after a while.

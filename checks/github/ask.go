@@ -54,12 +54,15 @@ func (a *App) PullRequest(ctx context.Context, r store.Repo, number int) (store.
 // Permission implements webhook.Forge. The answer must be about the account that was asked for, not about another one that
 // has its name now.
 func (a *App) Permission(ctx context.Context, r store.Repo, who store.Account) (store.Permission, error) {
+	if who.Login == "" {
+		return store.PermissionNone, nil
+	}
 	var p struct {
 		Permission string
 		User       *user
 	}
 	err := a.do(ctx, r, http.MethodGet, "/collaborators/"+url.PathEscape(who.Login)+"/permission", nil, &p)
-	if errors.Is(err, store.ErrNotFound) || who.Login == "" {
+	if errors.Is(err, store.ErrNotFound) {
 		return store.PermissionNone, nil
 	}
 	if err != nil {

@@ -257,21 +257,25 @@ func (a *App) CloneHeader(ctx context.Context, r store.Repo) (header string, rev
 	if err != nil {
 		return "", nil, err
 	}
-	read := "read"
-	token, _, err := a.newClient(app).Apps.CreateInstallationToken(ctx, r.Installation, &github.InstallationTokenOptions{
-		RepositoryIDs: []int64{id}, Permissions: &github.InstallationPermissions{Contents: &read, Metadata: &read}})
+	client := a.newClient(app)
+	request, err := client.NewRequest(http.MethodPost, fmt.Sprintf("app/installations/%d/access_tokens", r.Installation), map[string]any{
+		"repository_ids": []int64{id}, "permissions": map[string]string{"contents": "read", "metadata": "read"}})
 	if err != nil {
+		return "", nil, err
+	}
+	var token struct{ Token string }
+	if _, err := client.Do(ctx, request, &token); err != nil {
 		return "", nil, fmt.Errorf("a token to clone %s: %w", r.Name, tellApart(err))
 	}
 	revoke = func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTime)
 		defer cancel()
-		client := a.newClient(bearer{token.GetToken(), counted{a, 0}})
+		client := a.newClient(bearer{token.Token, counted{a, 0}})
 		if _, err := client.Apps.RevokeInstallationToken(ctx); err != nil {
 			a.Log.Warn("revoking a clone token", "repo", r.Name, "err", tellApart(err))
 		}
 	}
-	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+token.GetToken())), revoke, nil
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+token.Token)), revoke, nil
 }
 
 // bearer authorises requests by a token.

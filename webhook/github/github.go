@@ -200,6 +200,9 @@ func push(p *payload, e *webhook.Event) (reason string) {
 	e.Kind = webhook.Push
 	e.Push = webhook.PushEvent{Ref: p.Ref, Before: p.Before, After: p.After}
 	e.Summary = "push to " + strings.TrimPrefix(strings.TrimPrefix(p.Ref, "refs/heads/"), "refs/")
+	if p.After == "" {
+		return "the payload names no commit"
+	}
 	if p.Deleted || strings.Trim(p.After, "0") == "" {
 		e.Push.After = ""
 		e.Summary = "deletion of " + strings.TrimPrefix(strings.TrimPrefix(p.Ref, "refs/heads/"), "refs/")

@@ -192,6 +192,10 @@ func TestDecode(t *testing.T) {
 			}
 		})
 	}
+	const noCommit = `{"ref": "refs/heads/main", "repository": {"id": 7, "full_name": "a/b"}}`
+	if e, err := config.Decode("push", []byte(noCommit)); err != nil || e.Kind == webhook.Push || e.Reason != "the payload names no commit" {
+		t.Errorf("a push of nothing: %+v %v", e, err)
+	}
 	if e, err := config.Decode("push", []byte(`{}`)); err != nil || e.Reason != "the payload names no repository" {
 		t.Errorf("%+v %v", e, err)
 	}

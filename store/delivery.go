@@ -25,6 +25,7 @@ type Delivery struct {
 	UserAgent string `json:",omitempty"`
 	Received  time.Time
 	Size      int    // of the body, bytes
+	Digest    string `json:",omitempty"` // SHA-256 of the body, of a delivery that a forge sent
 	File      string `json:",omitempty"` // the body's name in bodies, if it is not in the database
 
 	Repo    string    `json:",omitempty"` // name, once decoded
@@ -55,10 +56,14 @@ func (s *Store) Accept(d *Delivery, body []byte) (accepted bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("packing a delivery: %w", err)
 	}
+	sum := sha256.Sum256(body)
 	d.Size, d.Received = len(body), s.Now()
+	if d.Forge != ForgeAPI { // the same may be asked for twice
+		d.Digest = hex.EncodeToString(sum[:])
+	}
 	if len(body) > smallBody {
-		sum := sha256.Sum256(deliveryID(d))
-		d.File = hex.EncodeToString(sum[:16]) + ".zst"
+		name := sha256.Sum256(append(deliveryID(d), sum[:]...))
+		d.File = hex.EncodeToString(name[:16]) + ".zst"
 		if err := s.writeBody(d.File, packed); err != nil {
 			return false, fmt.Errorf("storing a delivery: %w", err)
 		}
@@ -113,6 +118,21 @@ func (tx *Tx) accept(d *Delivery, packed []byte) error {
 }
 
 func deliveryID(d *Delivery) []byte { return []byte(d.Forge + "/" + d.Host + "/" + d.ID) }
+
+// deliveryDigest is the key of what was decided last on a body. No id makes it: a header has no zero byte.
+func deliveryDigest(d *Delivery) []byte {
+	return []byte(d.Forge + "/" + d.Host + "/\x00" + d.Digest)
+}
+
+// SameBody is the delivery handled last that came with the same body under another id; ok is false if there is none. A
+// forge signs the body alone, so whoever gets hold of one can send it again under as many ids as he likes.
+func (tx *Tx) SameBody(d *Delivery) (same Delivery, ok bool, err error) {
+	seq := tx.bucket(bucketDeliveryIDs).Get(deliveryDigest(d))
+	if seq == nil || d.Digest == "" || decodeNumber(seq) == d.Seq {
+		return Delivery{}, false, nil
+	}
+	return get[Delivery](tx, bucketDeliveries, seq)
+}
 
 func (s *Store) writeBody(name string, packed []byte) error {
 	path := filepath.Join(s.dir, "bodies", name)
@@ -174,6 +194,11 @@ func (tx *Tx) SetDelivery(d *Delivery) error {
 	if !d.Pending() {
 		if err := tx.bucket(bucketPending).Delete(number(d.Seq)); err != nil {
 			return err
+		}
+		if d.Digest != "" {
+			if err := tx.bucket(bucketDeliveryIDs).Put(deliveryDigest(d), number(d.Seq)); err != nil {
+				return err
+			}
 		}
 	}
 	return put(tx, bucketDeliveries, number(d.Seq), d)

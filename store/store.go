@@ -12,7 +12,8 @@
 //
 //	meta           version: format of the database; link-key: 32 random bytes behind links; obstacle: why no build begins
 //	deliveries     seq => Delivery
-//	delivery-ids   forge/host/id => seq; kept longer than the delivery, so that a replay changes nothing
+//	delivery-ids   forge/host/id => seq; kept longer than the delivery, so that a replay changes nothing;
+//	               forge/host/NUL digest => seq of the one with this body that was decided on last
 //	pending        seq => empty: deliveries that nobody has decided on
 //	bodies         seq => zstd of the body, if it is small
 //	repos          repo key => RepoState
@@ -275,11 +276,11 @@ func (s *Store) commitBatch(batch []request) {
 			return nil
 		})
 		if failed < 0 {
-			for _, r := range batch {
-				r.done <- err
-			}
 			if err == nil {
 				s.watchers.wake()
+			}
+			for _, r := range batch {
+				r.done <- err
 			}
 			return
 		}

@@ -203,10 +203,14 @@ func (s *Store) sweepDeliveries(n *Swept) error {
 				err := tx.bucket(bucketBodies).Delete(number(d.Seq))
 				if now.Sub(d.Received) > keepDeliveries {
 					deliveries++
-					err = errors.Join(err, tx.bucket(bucketDeliveries).Delete(number(d.Seq)), tx.bucket(bucketDeliveryIDs).Delete(deliveryID(&d)))
+					ids := tx.bucket(bucketDeliveryIDs)
+					err = errors.Join(err, tx.bucket(bucketDeliveries).Delete(number(d.Seq)), ids.Delete(deliveryID(&d)))
+					if bytes.Equal(ids.Get(deliveryDigest(&d)), number(d.Seq)) {
+						err = errors.Join(err, ids.Delete(deliveryDigest(&d)))
+					}
 				} else if d.File != "" {
 					d.File = ""
-					err = errors.Join(err, tx.SetDelivery(&d))
+					err = errors.Join(err, put(tx, bucketDeliveries, number(d.Seq), &d))
 				}
 				if err != nil {
 					return err

@@ -218,7 +218,10 @@ func (i *Intake) decide(p *pending, decide decision) {
 		if d, ok, err = tx.Delivery(p.delivery.Seq); err != nil || !ok || !d.Pending() {
 			return err
 		}
-		v, err := decide(tx)
+		v, replayed, err := replay(tx, &d, &p.event)
+		if err == nil && !replayed {
+			v, err = decide(tx)
+		}
 		if err != nil {
 			return err
 		}
@@ -238,6 +241,24 @@ func (i *Intake) decide(p *pending, decide decision) {
 	p.delivery = d
 	i.Store.At("decided")
 	i.Log.Info("decided on a delivery", "delivery", d.Seq, "forge", d.Forge, "repo", d.Repo, "event", d.Event, "builds", len(d.Builds), "reason", d.Reason)
+}
+
+// replay is the verdict on a delivery whose body came before, under another id. A button alone can be pressed twice with
+// nothing changed in between: it counts again, unless a build was made of it.
+func replay(tx *store.Tx, d *store.Delivery, e *Event) (v verdict, replayed bool, err error) {
+	same, ok, err := tx.SameBody(d)
+	if err != nil || !ok {
+		return verdict{}, false, err
+	}
+	replayed = e.Kind != RerunCheck && e.Kind != RerunCommit
+	for _, id := range same.Builds {
+		b, err := tx.Build(id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return verdict{}, false, err
+		}
+		replayed = replayed || b.Trigger.Delivery == same.Seq
+	}
+	return verdict{reason: fmt.Sprintf("the same as delivery %d, under another id", same.Seq), builds: same.Builds}, replayed, nil
 }
 
 func (i *Intake) describe(d *store.Delivery, p *pending) {

@@ -373,9 +373,30 @@ func TestUnreadableDeliveries(t *testing.T) {
 		"garbage": "the payload is not what the forge describes",
 		"panic":   "the delivery could not be read",
 	} {
-		if got := d.settle(d.sendRaw(event, []byte("{}"))); got.Reason != want || got.Pending() {
+		if got := d.settle(d.sendRaw(event, fmt.Appendf(nil, "{%q: 1}", event))); got.Reason != want || got.Pending() {
 			t.Errorf("%+v, want %q", got, want)
 		}
+	}
+}
+
+// TestReplay sends bodies again under another id, which is not signed.
+func TestReplay(t *testing.T) {
+	d := newDesk(t)
+	e := push("refs/heads/main", hash('a'), "")
+	first := d.deliver(e)
+	for range 2 { // the second is a replay of a replay
+		again := d.deliver(e)
+		if !strings.HasPrefix(again.Reason, "the same as delivery ") || !slices.Equal(again.Builds, first.Builds) || len(d.builds()) != 1 {
+			t.Errorf("%+v, %d builds", again, len(d.builds()))
+		}
+	}
+	b := d.builds()[0]
+	d.end(b.ID, store.Succeeded)
+	button := Event{Kind: RerunCheck, Repo: repo, Sender: alice, ExternalID: b.ID}
+	second := d.deliver(button)
+	d.end(second.Builds[0], store.Succeeded)
+	if again := d.deliver(button); !slices.Equal(again.Builds, second.Builds) || len(d.builds()) != 2 {
+		t.Errorf("%+v, %d builds", again, len(d.builds()))
 	}
 }
 
@@ -453,7 +474,9 @@ func TestOneAutomaticBuildForACommit(t *testing.T) {
 	}
 	// The same commit on another branch, or once more on this one, is a push of its own.
 	d.deliver(push("refs/heads/main", hash('a'), ""))
-	d.deliver(branch('a'))
+	again := branch('a')
+	again.Push.Before = hash('c')
+	d.deliver(again)
 	d.deliver(push("refs/tags/v1", hash('a'), ""))
 	if n := len(d.builds()); n != 5 {
 		t.Errorf("%d builds, want 5", n)

@@ -2,6 +2,7 @@ package githubtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -226,6 +227,17 @@ func controlActs() map[string]func(*Server, []byte) (any, error) {
 			DeliverOptions
 		}) (any, error) {
 			return delivered(s.Deliver(in.Event, in.Payload, in.DeliverOptions))
+		}),
+		"replay": act(func(s *Server, in struct {
+			GUID string `json:"guid"`
+			As   string `json:"as"`
+		}) (any, error) {
+			for _, d := range s.Deliveries() {
+				if d.GUID == in.GUID {
+					return delivered(s.Deliver(d.Event, d.Payload, DeliverOptions{GUID: cmp.Or(in.As, d.GUID)}))
+				}
+			}
+			return nil, fmt.Errorf("there is no delivery %q", in.GUID)
 		}),
 		"hook": act(func(s *Server, in struct {
 			URL string `json:"url"`

@@ -98,6 +98,10 @@ func TestControl(t *testing.T) {
 	if r, body, _ := b.last(t); r.Header.Get("X-Hub-Signature-256") != "" || string(body) != `{"ref": "x"}` {
 		t.Errorf("unsigned is %v: %s", r.Header, body)
 	}
+	is(post("replay", `{"guid": "g", "as": "h"}`), "delivery.guid", "h")
+	if _, body, _ := b.last(t); string(body) != `{"ref": "x"}` {
+		t.Errorf("the replay says %s", body)
+	}
 
 	post("fault", `{"path": "/app$", "status": 503, "delay": "1ms", "header": {"Retry-After": "7"}}`)
 	if got, _ := s.do(s.app.Client(), "GET", "/app", ""); got != 503 {

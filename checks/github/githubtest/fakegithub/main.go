@@ -40,6 +40,7 @@
 //	request-action > check_run user identifier
 //	ping           >
 //	deliver        > event payload [guid unsigned signature secret header]
+//	replay         > guid [as]               an earlier delivery, byte for byte; under another GUID with as
 //	hook             url                     where events go from now on
 //	fault            [method path times skip delay status header body lost]   see githubtest.Fault; delay as in 200ms
 //	clear-faults

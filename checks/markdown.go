@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -233,7 +234,11 @@ func commandTable(p *store.Phase) string {
 		if runes := []rune(line); len(runes) > 200 {
 			line = string(runes[:200]) + "…"
 		}
-		fmt.Fprintf(&s, "| %s | %d | %s |\n", code(line), c.Exit, duration(c.End.Sub(c.Start)))
+		exit := strconv.Itoa(c.Exit)
+		if c.Exit < 0 { // nobody knows: the build ended first
+			exit = "broken off"
+		}
+		fmt.Fprintf(&s, "| %s | %s | %s |\n", code(line), exit, duration(c.End.Sub(c.Start)))
 	}
 	if len(p.Commands) == store.MaxCommands {
 		s.WriteString("\nFurther commands are in the log.\n")

@@ -308,7 +308,7 @@ func (f *follower) judge(exit Exit) *ending {
 	case exit.Gone:
 		return fault("", errors.New("The build's container is gone: the host was restarted, or somebody removed it."))
 	}
-	return fault("", errors.New("The build's container ended without a result. "+exit.Detail))
+	return fault("", errors.New(strings.TrimSpace("The build's container ended without a result. "+exit.Detail)))
 }
 
 // result is the ending that the agent told.

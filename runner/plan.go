@@ -64,6 +64,9 @@ func plan(spec *buildspec.Spec, b *store.Build, place Place, specName string) (j
 		}
 	}
 	lines = append(lines, "CODEBUILD_SRC_DIR="+dir, "YAML location is "+specName, "Processing environment variables")
+	if withheld(b) {
+		lines = append(lines, "Warning: the project's variables are not set: the commit comes from another repository")
+	}
 	if len(spec.Phases[0].Runtimes) == 0 {
 		lines = append(lines, "No runtime version selected in buildspec.")
 	} else {
@@ -117,7 +120,7 @@ func unsupported(spec *buildspec.Spec) string {
 }
 
 // environment is what a build's commands find set, beside what the image sets. Later entries beat earlier ones: the
-// buildspec's, the project's, and what CodeBuild sets, which nobody can change.
+// buildspec's, the project's unless they are withheld, and what CodeBuild sets, which nobody can change.
 // https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html
 func environment(spec *buildspec.Spec, b *store.Build, place Place, dir string) []string {
 	region, account := place.Region, place.Account
@@ -136,8 +139,10 @@ func environment(spec *buildspec.Spec, b *store.Build, place Place, dir string) 
 	for _, v := range spec.Env.Variables {
 		e.set(v.Name, v.Value)
 	}
-	for _, v := range b.Settings.Variables {
-		e.set(v.Name, v.Value)
+	if !withheld(b) {
+		for _, v := range b.Settings.Variables {
+			e.set(v.Name, v.Value)
+		}
 	}
 	arn := "arn:aws:codebuild:" + region + ":" + account + ":"
 	t := &b.Trigger
@@ -177,6 +182,10 @@ func environment(spec *buildspec.Spec, b *store.Build, place Place, dir string) 
 	}
 	return e.list
 }
+
+// withheld reports whether a build does without its project's variables: one of another repository's commit, which could
+// print them. Nothing tells which of them are secrets.
+func withheld(b *store.Build) bool { return b.Trigger.Fork && len(b.Settings.Variables) > 0 }
 
 // webhookTrigger is CODEBUILD_WEBHOOK_TRIGGER: pr/<n>, branch/<name> or tag/<name>.
 func webhookTrigger(t *store.Trigger) string {

@@ -23,6 +23,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -327,5 +329,15 @@ func size(n int64) string {
 	for f >= 1024 && i < len(units)-1 {
 		f, i = f/1024, i+1
 	}
-	return fmt.Sprintf("%.3g %ciB", f, units[i])
+	digits := 0
+	if f < 10 {
+		digits = 2
+	} else if f < 100 {
+		digits = 1
+	}
+	text := strconv.FormatFloat(f, 'f', digits, 64)
+	if digits > 0 {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return fmt.Sprintf("%s %ciB", text, units[i])
 }

@@ -531,7 +531,13 @@ func (w *work) hand(ctx context.Context, job agent.Job) *ending {
 		exit, err := w.r.Sandbox.Wait(ctx, w.b.Sandbox.ID)
 		if err == nil {
 			w.log.Info("a sandbox ended before it had its job", "sandbox", w.b.Sandbox.ID, "status", exit.Status, "detail", exit.Detail)
-			cancel(fmt.Errorf("%w: status %d %s", ended, exit.Status, exit.Detail))
+			how := strings.TrimSpace(exit.Detail)
+			if exit.Gone {
+				how = "it is gone"
+			} else if how == "" {
+				how = fmt.Sprintf("status %d", exit.Status)
+			}
+			cancel(fmt.Errorf("%w: %s", ended, how))
 		}
 	})
 	err := agent.Hand(ctx, w.r.exchangeDir(w.b.Sandbox.ID), job)

@@ -1,0 +1,387 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"buildsmith/store"
+
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	defaultLimit = 50
+	maxLimit     = 500
+)
+
+// page reads before and limit of a list.
+func pageOf(c echo.Context) (before uint64, limit int, err error) {
+	if before, err = number(c, "before"); err != nil {
+		return 0, 0, err
+	}
+	n, err := number(c, "limit")
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case n > maxLimit:
+		return 0, 0, problem{http.StatusBadRequest, "", fmt.Sprintf("limit=%d is too many: ask for at most %d at a time and go on with before", n, maxLimit)}
+	case n == 0:
+		n = defaultLimit
+	}
+	return before, int(n), nil
+}
+
+// shown gives builds with the addresses of their pages.
+func (w *Web) shown(tx *store.Tx, c echo.Context, builds []store.Build, details bool) ([]Build, error) {
+	list := make([]Build, len(builds))
+	for i := range builds {
+		b := &builds[i]
+		key, err := tx.LinkKey(b.ID, b.Repo)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = buildOf(b, w.base(c)+"/builds/"+b.ID+"?k="+key, details)
+	}
+	return list, nil
+}
+
+func (w *Web) apiBuilds(c echo.Context) error {
+	before, limit, err := pageOf(c)
+	if err != nil {
+		return err
+	}
+	var answer BuildList
+	if err := w.Store.View(func(tx *store.Tx) error {
+		project := c.QueryParam("project")
+		if err := knownProject(tx, project); project != "" && err != nil {
+			return err
+		}
+		list, err := tx.Builds(project, before, limit+1)
+		if err != nil {
+			return err
+		}
+		if len(list) > limit {
+			list = list[:limit]
+			answer.Next = list[limit-1].Seq
+		}
+		answer.Builds, err = w.shown(tx, c, list, false)
+		return err
+	}); err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, answer)
+}
+
+func knownProject(tx *store.Tx, name string) error {
+	_, ok, err := tx.ProjectByName(name)
+	if err == nil && !ok {
+		err = problem{http.StatusNotFound, "", fmt.Sprintf("there is no project %q; GET /api/projects lists those that there are", clip(name))}
+	}
+	return err
+}
+
+func clip(text string) string { return fmt.Sprintf("%.100s", text) }
+
+// apiBuild serves a build that the address names.
+func (w *Web) apiBuild(h func(echo.Context, *store.Build) error) echo.HandlerFunc {
+	return w.api(func(c echo.Context) error {
+		b, err := w.find(idOf(c))
+		if err != nil {
+			return err
+		}
+		return h(c, &b)
+	})
+}
+
+// idOf is the id in the address, which echo leaves as it was escaped.
+func idOf(c echo.Context) string {
+	id := c.Param("id")
+	if c.Request().URL.RawPath == "" {
+		return id
+	}
+	if plain, err := url.PathUnescape(id); err == nil {
+		return plain
+	}
+	return id
+}
+
+var (
+	wholeID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	partID  = regexp.MustCompile(`^[0-9a-f-]{6,36}$`)
+)
+
+// find finds a build by its id, the beginning of it, project:id or project#number.
+func (w *Web) find(id string) (b store.Build, err error) {
+	none := problem{http.StatusNotFound, "", fmt.Sprintf("there is no build %q; name one by its id, by at least 6 characters of it, as project:id or as project#number", clip(id))}
+	err = w.Store.View(func(tx *store.Tx) error {
+		if project, number, ok := strings.Cut(id, "#"); ok {
+			b, err = findNumber(tx, project, number)
+			return orElse(err, none)
+		}
+		uuid := id
+		project, rest, named := strings.Cut(id, ":")
+		if named {
+			uuid = rest
+		}
+		if uuid = strings.ToLower(uuid); !wholeID.MatchString(uuid) {
+			if named || !partID.MatchString(uuid) {
+				return none
+			}
+			if uuid, err = only(uuid, tx.BuildIDs(uuid, 10)); err != nil {
+				return orElse(err, none)
+			}
+		}
+		if b, err = tx.Build(uuid); err == nil && named && b.Project != project {
+			return none
+		}
+		return orElse(err, none)
+	})
+	return b, err
+}
+
+// only is the one id that begins with prefix.
+func only(prefix string, ids []string) (string, error) {
+	switch len(ids) {
+	case 0:
+		return "", store.ErrNotFound
+	case 1:
+		return ids[0], nil
+	}
+	return "", problem{http.StatusConflict, "", fmt.Sprintf("%q is the beginning of several ids: %s; give more of the one you mean", prefix, strings.Join(ids, ", "))}
+}
+
+func orElse(err error, none problem) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return none
+	}
+	return err
+}
+
+// findNumber finds a build by its number within its project. Newer builds have higher numbers.
+func findNumber(tx *store.Tx, project, number string) (store.Build, error) {
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return store.Build{}, store.ErrNotFound
+	}
+	if _, ok, err := tx.ProjectByName(project); err != nil || !ok {
+		return store.Build{}, errors.Join(err, store.ErrNotFound)
+	}
+	for before := uint64(0); ; {
+		list, err := tx.Builds(project, before, 100)
+		if err != nil {
+			return store.Build{}, err
+		}
+		for _, b := range list {
+			if b.Number == n {
+				return b, nil
+			}
+		}
+		if len(list) == 0 || list[len(list)-1].Number < n {
+			return store.Build{}, store.ErrNotFound
+		}
+		before = list[len(list)-1].Seq
+	}
+}
+
+// answer answers with a build as it is now.
+func (w *Web) answer(c echo.Context, id string) error {
+	var list []Build
+	if err := w.Store.View(func(tx *store.Tx) error {
+		b, err := tx.Build(id)
+		if err != nil {
+			return err
+		}
+		list, err = w.shown(tx, c, []store.Build{b}, true)
+		return err
+	}); err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, list[0])
+}
+
+func (w *Web) apiShow(c echo.Context, b *store.Build) error { return w.answer(c, b.ID) }
+
+func (w *Web) apiLog(c echo.Context, b *store.Build) error { return w.serveLog(c, b) }
+
+func (w *Web) apiArtifactZip(c echo.Context, b *store.Build) error { return w.serveZip(c, b) }
+
+func (w *Web) apiArtifacts(c echo.Context, b *store.Build) error {
+	list, err := w.Store.Manifest(b.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return errNoArtifacts
+	}
+	if err != nil {
+		return err
+	}
+	key, err := w.Store.LinkKey(b.ID, b.Repo)
+	if err != nil {
+		return err
+	}
+	d := &buildData{visit: &visit{build: b, key: key}}
+	answer := make([]Artifact, len(list))
+	for i, a := range list {
+		answer[i] = Artifact{a.Name, a.Size, a.SHA256, a.Mode, a.Link, ""}
+		if a.Link == "" {
+			answer[i].URL = w.base(c) + d.File(a.Name)
+		}
+	}
+	return writeJSON(c, http.StatusOK, answer)
+}
+
+func (w *Web) apiReports(c echo.Context, b *store.Build) error {
+	if w.Checks == nil {
+		return problem{http.StatusNotFound, "", "this server does not keep what forges were told; look at the forge"}
+	}
+	return writeJSON(c, http.StatusOK, append([]Check{}, w.Checks(*b)...))
+}
+
+func (w *Web) apiStop(c echo.Context, b *store.Build) error {
+	err := w.requestStop(b.ID)
+	if errors.Is(err, store.ErrDone) {
+		return problem{http.StatusConflict, "", fmt.Sprintf("the build is over (%s): there is nothing to stop", b.Status)}
+	}
+	if err != nil {
+		return err
+	}
+	return w.answer(c, b.ID)
+}
+
+// apiRetry repeats a build, or builds what a notice says was not built.
+func (w *Web) apiRetry(c echo.Context) error {
+	id := idOf(c)
+	b, err := w.find(id)
+	var p problem
+	switch {
+	case err == nil && !b.Done():
+		return problem{http.StatusConflict, "", "the build is not over yet: stop it first, or wait for its end"}
+	case err == nil:
+		id = b.ID
+	case !errors.As(err, &p):
+		return err
+	default:
+		there := false
+		if err := w.Store.View(func(tx *store.Tx) (err error) {
+			_, there, err = tx.Notice(id)
+			return err
+		}); err != nil {
+			return err
+		}
+		if !there {
+			return p
+		}
+	}
+	return w.started(c, store.RequestRetry, store.Request{Build: id})
+}
+
+func (w *Web) apiStart(c echo.Context) error {
+	const shape = `send {"project": "...", "version": "..."}; the version may be left out`
+	var r StartRequest
+	in := json.NewDecoder(c.Request().Body)
+	in.DisallowUnknownFields()
+	if err := in.Decode(&r); err != nil {
+		return problem{http.StatusBadRequest, "", "the request is not understood: " + err.Error() + "; " + shape}
+	}
+	if r.Project == "" {
+		return problem{http.StatusBadRequest, "", "no project is named; " + shape}
+	}
+	if err := w.Store.View(func(tx *store.Tx) error { return knownProject(tx, r.Project) }); err != nil {
+		return err
+	}
+	return w.started(c, store.RequestStart, store.Request{Project: r.Project, Version: r.Version})
+}
+
+// started asks for builds and answers with what came of it.
+func (w *Web) started(c echo.Context, event string, r store.Request) error {
+	unhurried(c, apiWait+patience)
+	d, err := w.request(c.Request().Context(), event, r, apiWait)
+	if err != nil {
+		return err
+	}
+	answer := Started{append([]string{}, d.Builds...), d.Seq}
+	switch {
+	case d.Pending():
+		return writeJSON(c, http.StatusAccepted, answer)
+	case len(d.Builds) > 0:
+		return writeJSON(c, http.StatusCreated, answer)
+	}
+	return problem{http.StatusConflict, "", reasonOf(d)}
+}
+
+func (w *Web) apiProjects(c echo.Context) error {
+	answer := []Project{}
+	if err := w.Store.View(func(tx *store.Tx) error {
+		list, err := tx.Projects()
+		for _, p := range list {
+			answer = append(answer, Project{p.Name, p.Repo.Name, p.Repo.Forge, p.Repo.Private, p.Repo.DefaultBranch, p.Builds})
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, answer)
+}
+
+func (w *Web) apiDeliveries(c echo.Context) error {
+	before, limit, err := pageOf(c)
+	if err != nil {
+		return err
+	}
+	answer := DeliveryList{Deliveries: []Delivery{}}
+	if err := w.Store.View(func(tx *store.Tx) error {
+		list, err := tx.Deliveries(before, limit+1)
+		if len(list) > limit {
+			list = list[:limit]
+			answer.Next = list[limit-1].Seq
+		}
+		for _, d := range list {
+			answer.Deliveries = append(answer.Deliveries, apiDelivery(d))
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, answer)
+}
+
+func (w *Web) apiQueue(c echo.Context) error {
+	var answer Queue
+	if err := w.Store.View(func(tx *store.Tx) error {
+		answer.Obstacle = tx.Obstacle()
+		answer.Waiting, _ = tx.QueueLength()
+		waiting, err := tx.QueuedBuilds(shownQueue)
+		if err != nil {
+			return err
+		}
+		running, err := tx.RunningBuilds()
+		if err != nil {
+			return err
+		}
+		if answer.Queued, err = w.shown(tx, c, waiting, false); err != nil {
+			return err
+		}
+		answer.Running, err = w.shown(tx, c, running, false)
+		return err
+	}); err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, answer)
+}
+
+func (w *Web) apiBackup(c echo.Context) error {
+	if w.Backup == nil {
+		return problem{http.StatusNotImplemented, "", "this server makes no backups"}
+	}
+	download(c, "buildsmith-"+w.Store.Now().Format("20060102-150405")+".backup")
+	if c.Request().Method == http.MethodHead {
+		return nil
+	}
+	out := patiently(c)
+	defer out.end()
+	return w.Backup(out)
+}

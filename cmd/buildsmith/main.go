@@ -2,14 +2,127 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
 
 	"buildsmith/runner/agent"
+	"buildsmith/webhook/local"
+
+	"github.com/spf13/cobra"
 )
 
 func main() {
-	// The agent inside a sandbox is this program too. It starts before anything else is set up.
-	if len(os.Args) > 1 && os.Args[1] == "agent" {
-		os.Exit(agent.Run(os.Args[2:]))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "agent": // inside a sandbox; it starts before anything else is set up
+			os.Exit(agent.Run(os.Args[2:]))
+		case "hook": // inside a push
+			local.Hook(os.Stdout)
+			os.Exit(0)
+		}
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status)
+}
+
+// Exit statuses, the same for every command.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitFault       = 3
+	exitInterrupted = 130
+)
+
+// A statusError ends the program with a status. Its text has been told already if silent is set.
+type statusError struct {
+	status int
+	silent bool
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
+
+// usage is an error that the caller can mend: a wrong flag, file or configuration.
+func usage(err error) error { return &statusError{status: exitUsage, err: err} }
+
+// fault is an error of the machine's or ours.
+func fault(err error) error { return &statusError{status: exitFault, err: err} }
+
+// exit ends the program with a status and says nothing.
+func exit(status int) error {
+	return &statusError{status: status, silent: true, err: fmt.Errorf("exit status %d", status)}
+}
+
+// run runs a command line and returns the exit status.
+func run(ctx context.Context, args []string) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var with *statusError
+	if !errors.As(err, &with) {
+		with = &statusError{status: exitUsage, err: err} // cobra's own
+	}
+	if !with.silent {
+		fmt.Fprintln(os.Stderr, "buildsmith:", err)
+	}
+	return with.status
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "buildsmith",
+		Short: "Your own AWS CodeBuild, as a bot for Git forges",
+		Long: `buildsmith runs buildspec.yml files in containers on this machine: for a server that
+Git forges call (serve), or for a directory (run).`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version(),
+	}
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddGroup(&cobra.Group{ID: "here", Title: "On this machine:"}, &cobra.Group{ID: "server", Title: "Builds of a server:"})
+	for _, c := range []*cobra.Command{serveCommand(), runCommand(), validateCommand(), doctorCommand(), restoreCommand()} {
+		c.GroupID = "here"
+		root.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{startCommand(), listCommand(), showCommand(), logCommand(), stopCommand(), retryCommand(), backupCommand()} {
+		c.GroupID = "server"
+		root.AddCommand(c)
+	}
+	root.AddCommand(versionCommand())
+	return root
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "buildsmith", version()) },
+	}
+}
+
+// version is the module's version, or the commit that the program was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value[:min(len(s.Value), 12)]
+		}
+	}
+	return "development"
 }

@@ -1,0 +1,46 @@
+# Two commands do all the set-up on a Debian machine with Go, git and make:
+#
+#   make demo    runs the main job for real, and leaves the server running
+#   make test    runs every test
+#
+# Both install what is missing from the distribution's packages, Docker among it.
+
+PORT ?= 8080
+GOTESTSUM = go run gotest.tools/gotestsum@v1.13.0
+
+.PHONY: build demo demo-stop image test bench fuzz clean
+
+build: ## the program, static, as bin/buildsmith
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/buildsmith ./cmd/buildsmith
+
+demo: ## push a sample repository to a server of your own
+	@deploy/setup.sh docker
+	@deploy/image.sh
+	@$(MAKE) --no-print-directory build
+	@PORT=$(PORT) deploy/demo.sh
+
+demo-stop: ## stop the demo's server
+	@deploy/demo.sh stop
+
+image: ## the build image
+	@deploy/setup.sh docker
+	@deploy/image.sh
+
+test: ## every test, with the race detector
+	@deploy/setup.sh tests
+	@deploy/image.sh
+	@BUILDSMITH_TEST_ALL=1 $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 25m ./...
+
+bench: ## the benchmarks that compare with doing it by hand
+	@deploy/setup.sh docker
+	@deploy/image.sh
+	BUILDSMITH_BENCH=1 go test -run '^TestMeasure' -v -timeout 60m ./cmd/buildsmith
+
+fuzz: ## every fuzz target for a while (FUZZTIME=30s)
+	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x $$p || exit 1; \
+	done; done
+
+clean:
+	rm -rf bin .cache

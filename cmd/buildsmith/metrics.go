@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"buildsmith/checks"
+	"buildsmith/checks/github"
+	"buildsmith/store"
+	"buildsmith/webhook"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics tells Prometheus how the server does. What can be read from the store is read when it is asked for; what happens
+// is counted as builds end.
+type metrics struct {
+	registry *prometheus.Registry
+	store    *store.Store
+	intake   *webhook.Intake
+	reporter *checks.Reporter
+	github   *github.App // nil without GitHub
+
+	builds *prometheus.CounterVec
+	phases *prometheus.HistogramVec
+
+	begun time.Time // what ended before was counted by an earlier process
+
+	mu    sync.Mutex
+	under map[string]bool // builds that had not ended when last looked
+	last  uint64          // number of the last build seen
+}
+
+var (
+	descDeliveries = describe("deliveries_total", "Deliveries by what the webhook answered.", "answer")
+	descPending    = describe("deliveries_pending", "Deliveries that nobody has decided on.")
+	descQueue      = describe("queue_builds", "Builds that wait for a slot.")
+	descRunning    = describe("running_builds", "Builds that have a slot.")
+	descOldest     = describe("queue_oldest_seconds", "How long the oldest build in the queue has waited.")
+	descLag        = describe("report_lag_seconds", "How long the last final report took from the end of its build.")
+	descUnsaid     = describe("reports_pending", "Builds and notices whose forge may not know how they stand.")
+	descReports    = describe("reports_total", "Reports by what the forge answered.", "answer")
+	descRequests   = describe("forge_requests_total", "Requests to GitHub by outcome.", "outcome")
+	descRemaining  = describe("forge_requests_remaining", "Requests that an installation has left in this hour.", "installation")
+	descFree       = describe("disk_free_bytes", "Free bytes of the disk below the data directory.")
+	descReserve    = describe("disk_reserve_bytes", "Free bytes below which nothing new begins.")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("buildsmith_"+name, help, labels, nil)
+}
+
+func newMetrics(s *store.Store, i *webhook.Intake, r *checks.Reporter, app *github.App) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(), store: s, intake: i, reporter: r, github: app, begun: s.Now(), under: map[string]bool{},
+		builds: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "buildsmith_builds_total", Help: "Builds that ended, by status."}, []string{"status"}),
+		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "buildsmith_phase_seconds", Help: "Durations of phases.",
+			Buckets: []float64{.1, .3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600}}, []string{"phase"}),
+	}
+	m.registry.MustRegister(m, m.builds, m.phases, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(c chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descDeliveries, descPending, descQueue, descRunning, descOldest, descLag, descUnsaid, descReports,
+		descRequests, descRemaining, descFree, descReserve} {
+		c <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(c chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(d *prometheus.Desc, value int64, labels ...string) {
+		c <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+	}
+	_ = m.store.View(func(tx *store.Tx) error {
+		queued, running := tx.QueueLength()
+		gauge(descQueue, float64(queued))
+		gauge(descRunning, float64(running))
+		oldest := 0.0
+		if list, err := tx.QueuedBuilds(1); err == nil && len(list) > 0 {
+			oldest = m.store.Now().Sub(list[0].Created).Seconds()
+		}
+		gauge(descOldest, oldest)
+		pending, unsaid := tx.Backlog()
+		gauge(descPending, float64(pending))
+		gauge(descUnsaid, float64(unsaid))
+		return nil
+	})
+	counter(descDeliveries, m.intake.Accepted.Load(), "accepted")
+	counter(descDeliveries, m.intake.Duplicates.Load(), "duplicate")
+	counter(descDeliveries, m.intake.Unsigned.Load(), "unsigned")
+	counter(descDeliveries, m.intake.Refused.Load(), "refused")
+	gauge(descLag, m.reporter.Lag().Seconds())
+	counter(descReports, m.reporter.Told.Load(), "acknowledged")
+	counter(descReports, m.reporter.Failures.Load(), "failed")
+	if m.github != nil {
+		failures := m.github.Failures.Load()
+		counter(descRequests, m.github.Requests.Load()-failures, "success")
+		counter(descRequests, failures, "failure")
+		for installation, left := range m.github.Remaining() {
+			gauge(descRemaining, float64(left), strconv.FormatInt(installation, 10))
+		}
+	}
+	if disk, err := m.store.Disk(); err == nil {
+		gauge(descFree, float64(disk.Free))
+		gauge(descReserve, float64(disk.Reserve))
+	}
+}
+
+// observe counts the builds that have ended since the last look.
+func (m *metrics) observe() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ended []store.Build
+	_ = m.store.View(func(tx *store.Tx) error {
+		var ids []string
+		ids, m.last = tx.IDsSince(m.last)
+		for _, id := range ids {
+			m.under[id] = true
+		}
+		for id := range m.under {
+			b, err := tx.Build(id)
+			if err == nil && !b.Done() {
+				continue
+			}
+			delete(m.under, id)
+			if err == nil && !b.Ended.Before(m.begun) {
+				ended = append(ended, b)
+			}
+		}
+		return nil
+	})
+	for _, b := range ended {
+		m.builds.WithLabelValues(string(b.Status)).Inc()
+		for _, p := range b.Phases {
+			if !p.End.IsZero() {
+				m.phases.WithLabelValues(p.Type).Observe(max(0, p.End.Sub(p.Start).Seconds()))
+			}
+		}
+	}
+}
+
+// run counts until ctx is done.
+func (m *metrics) run(ctx context.Context) error {
+	news, stop := m.store.Watch()
+	defer stop()
+	for {
+		m.observe()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-news:
+		}
+	}
+}

@@ -311,10 +311,14 @@ func (f *follower) judge(exit Exit) *ending {
 	return fault("", errors.New(strings.TrimSpace("The build's container ended without a result. "+exit.Detail)))
 }
 
-// result is the ending that the agent told.
+// result is the ending that the agent told. An agent stops when its process is told to, whoever does that: an engine or a
+// host that is shut down does, and that is no stop that anybody asked for.
 func (f *follower) result() *ending {
 	switch store.Status(f.outcome.Result) {
 	case store.Stopped:
+		if b, err := f.r.Store.Build(f.id); err == nil && b.Stop == nil {
+			return fault(f.phaseIn(store.Stopped), errors.New("The build's container was stopped: the host or its container engine was shut down."))
+		}
 		return f.stopped()
 	case store.TimedOut:
 		return timedOut()
@@ -322,6 +326,16 @@ func (f *follower) result() *ending {
 		return &ending{status: store.Succeeded}
 	}
 	return &ending{status: store.Failed}
+}
+
+// phaseIn is the first phase with a status, empty if there is none.
+func (f *follower) phaseIn(status store.Status) string {
+	for _, p := range f.b.Phases {
+		if p.Status == status {
+			return p.Type
+		}
+	}
+	return ""
 }
 
 // afterDone takes the result that the agent told.

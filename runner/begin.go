@@ -1,0 +1,329 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"buildsmith/runner/agent"
+	"buildsmith/runner/buildspec"
+	"buildsmith/runner/source"
+	"buildsmith/store"
+)
+
+// begin brings the build to the point where the agent has its job. The ending is nil if it has.
+func (w *work) begin(ctx context.Context) (*ending, error) {
+	var err error
+	if w.tree, err = w.r.Source.Open(ctx, &w.b); err != nil {
+		return fault(store.PhaseDownloadSource, err), nil
+	}
+	if w.b.Sandbox.ID == "" {
+		if err := w.assign(); err != nil {
+			return nil, err
+		}
+	} else if saw, err := w.sawJob(); err != nil {
+		return w.broken(err), nil
+	} else if saw {
+		return nil, nil
+	}
+	for {
+		end, err := w.beginIn(ctx)
+		if end != warmGone {
+			return end, err
+		}
+		w.log.Info("the waiting sandbox is gone, taking a new one", "sandbox", w.b.Sandbox.ID)
+		if err := w.r.removeSandbox(ctx, w.b.Sandbox.ID); err != nil {
+			return fault(store.PhaseProvisioning, err), nil
+		}
+		w.warm = false
+		if err := w.assign(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// warmGone is the ending of an attempt whose sandbox had waited and was gone when the job came. Nothing had been done in it.
+var warmGone = &ending{status: store.Fault, message: "the waiting sandbox is gone"}
+
+// assign makes a sandbox for the build and records it.
+func (w *work) assign() error {
+	sandbox, err := w.r.newSandbox()
+	if err != nil {
+		return err
+	}
+	now := w.r.Store.Now()
+	return w.change(func(b *store.Build) {
+		b.Sandbox = sandbox
+		b.Log.Events, b.Log.Next = 0, 0
+		b.Enter(store.PhaseDownloadSource, now)
+	})
+}
+
+func (w *work) sawJob() (bool, error) {
+	story, err := w.open(agent.Mark{})
+	if err != nil {
+		return false, err
+	}
+	defer story.Close()
+	return story.SawJob()
+}
+
+// eventRoom is how many bytes events may have beside output, each of whose bytes can become six.
+const eventRoom = 64 << 20
+
+func (w *work) open(from agent.Mark) (*agent.Story, error) {
+	var limit int64
+	if w.b.Settings.LogLimit > 0 {
+		limit = 6*w.b.Settings.LogLimit + eventRoom
+	}
+	return agent.Open(w.r.exchangeDir(w.b.Sandbox.ID), w.b.Sandbox.Inode, from, limit)
+}
+
+// broken is the ending for a story that cannot be read.
+func (w *work) broken(err error) *ending {
+	if errors.Is(err, agent.ErrDamaged) {
+		return failed("", agent.CodeClient, "%v", err)
+	}
+	return fault("", err)
+}
+
+// Why one half of the beginning breaks the other off.
+var (
+	errProvision = errors.New("the sandbox could not be started")
+	errSource    = errors.New("the source is of no use")
+)
+
+// beginIn starts the sandbox and checks the source out, side by side, and hands the job over.
+func (w *work) beginIn(ctx context.Context) (*ending, error) {
+	both, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// The log begins here. What an attempt that did not hand over its job wrote goes.
+	if err := errors.Join(w.out.Restart(), w.logf("Running on buildsmith"), w.logf("Waiting for agent ping")); err != nil {
+		return nil, err
+	}
+	var provisioned *ending
+	var provisionedAt time.Time
+	var side sync.WaitGroup
+	side.Go(func() {
+		if provisioned = w.provision(both); provisioned != nil {
+			cancel(errProvision)
+		}
+		provisionedAt = w.r.Store.Now()
+	})
+	job, text, skeleton, lines, end := w.source(both)
+	sourceAt := w.r.Store.Now()
+	if end != nil {
+		cancel(errSource)
+	}
+	side.Wait()
+	switch context.Cause(both) {
+	case nil:
+	case errProvision:
+		return provisioned, nil
+	default: // the source, or the build as a whole
+		return end, w.tell(lines, text)
+	}
+	lines = append([]string{"Waiting for DOWNLOAD_SOURCE", "Phase is DOWNLOAD_SOURCE"}, lines...)
+	lines = append(lines, "Phase complete: DOWNLOAD_SOURCE State: SUCCEEDED", "Phase context status code:  Message: ")
+	for _, line := range lines {
+		if err := w.logf("%s", line); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.r.Store.Update(func(tx *store.Tx) error { return tx.SetSpec(w.b.ID, text.text) }); err != nil {
+		return nil, err
+	}
+	if err := w.change(func(b *store.Build) {
+		b.Leave(store.PhaseProvisioning, provisionedAt, store.Succeeded, "", "")
+		b.Leave(store.PhaseDownloadSource, sourceAt, store.Succeeded, "", "")
+		b.Spec, b.Skeleton, b.Problems = text.name, skeleton, text.problems
+	}); err != nil {
+		return nil, err
+	}
+	w.r.Store.At("source ready")
+	return w.hand(ctx, job), nil
+}
+
+// tell records what is wrong with the buildspec.
+func (w *work) tell(lines []string, text specText) error {
+	for _, line := range lines {
+		if err := w.logf("%s", line); err != nil {
+			return err
+		}
+	}
+	if len(text.problems) == 0 {
+		return nil
+	}
+	return w.change(func(b *store.Build) { b.Spec, b.Problems = text.name, text.problems })
+}
+
+// provision starts the sandbox.
+func (w *work) provision(ctx context.Context) *ending {
+	if w.warm {
+		return nil
+	}
+	at := func(err error) *ending {
+		if errors.Is(err, ErrImage) {
+			return failed(store.PhaseProvisioning, "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE", "%v", err)
+		}
+		return fault(store.PhaseProvisioning, err)
+	}
+	w.r.Store.At("before pull")
+	begun := time.Now()
+	pulled, err := w.r.Sandbox.Pull(ctx, w.b.Settings.Image)
+	if err != nil {
+		return at(err)
+	}
+	if err := w.r.Store.UseImage(w.b.Settings.Image, pulled); err != nil {
+		return fault(store.PhaseProvisioning, err)
+	}
+	if pulled {
+		if err := w.logf("Pulled the image %s in %v", w.b.Settings.Image, time.Since(begun).Round(time.Millisecond)); err != nil {
+			return fault(store.PhaseProvisioning, err)
+		}
+	}
+	if err := w.r.Sandbox.Start(ctx, w.r.spec(&w.b, w.b.Sandbox.ID, w.tree.Objects())); err != nil {
+		return at(err)
+	}
+	w.r.Store.At("sandbox started")
+	return nil
+}
+
+// specText is a buildspec and where it was found.
+type specText struct {
+	name     string
+	text     []byte
+	problems []store.Problem
+}
+
+// source checks the source out and turns the buildspec into a job.
+func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skeleton, lines []string, end *ending) {
+	const phase = store.PhaseDownloadSource
+	dir := filepath.Join(w.r.sourceDir(w.b.Sandbox.ID), sourcePath(w.b.Repo))
+	// What an earlier attempt left half done goes first. No container has had a job here.
+	if err := os.RemoveAll(filepath.Join(w.r.sourceDir(w.b.Sandbox.ID), "src")); err != nil {
+		return job, spec, nil, nil, fault(phase, err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return job, spec, nil, nil, fault(phase, err)
+	}
+	w.r.Store.At("checkout begins")
+	if err := w.tree.Checkout(ctx, dir); errors.Is(err, source.ErrGone) {
+		return job, spec, nil, nil, failed(phase, agent.CodeClient, "The source cannot be checked out: %v", err)
+	} else if err != nil {
+		return job, spec, nil, nil, fault(phase, err)
+	}
+	spec, end = w.findSpec(dir)
+	if end != nil {
+		return job, spec, nil, nil, end
+	}
+	parsed, problems := buildspec.Parse(spec.text)
+	for _, p := range problems {
+		spec.problems = append(spec.problems, store.Problem{Line: p.Line, Column: p.Column, Message: p.Message, Warning: p.Warning})
+		lines = append(lines, spec.name+":"+p.String())
+	}
+	if parsed == nil {
+		first := problems[0]
+		for _, p := range problems {
+			if !p.Warning {
+				first = p
+				break
+			}
+		}
+		return job, spec, nil, lines, failed(phase, "YAML_FILE_ERROR", "%s:%s%s", spec.name, first.String(), andMore(buildspec.Errors(problems)-1))
+	}
+	if text := unsupported(parsed); text != "" {
+		return job, spec, nil, lines, failed(phase, agent.CodeClient, "%s", text)
+	}
+	job, planned, skeleton := plan(parsed, &w.b, w.r.Place, spec.name)
+	return job, spec, skeleton, append(lines, planned...), nil
+}
+
+func andMore(n int) string {
+	switch {
+	case n <= 0:
+		return ""
+	case n == 1:
+		return " (and 1 more error)"
+	}
+	return fmt.Sprintf(" (and %d more errors)", n)
+}
+
+// findSpec finds the buildspec: the text of the build that this one repeats, a text of the project, or a file of the
+// source.
+func (w *work) findSpec(dir string) (specText, *ending) {
+	const phase = store.PhaseDownloadSource
+	if w.b.RerunOf != "" {
+		var text []byte
+		var name string
+		_ = w.r.Store.View(func(tx *store.Tx) error {
+			text = tx.Spec(w.b.RerunOf)
+			if before, err := tx.Build(w.b.RerunOf); err == nil {
+				name = before.Spec
+			}
+			return nil
+		})
+		if text != nil && name != "" {
+			return specText{name: name, text: text}, nil
+		}
+	}
+	name := w.b.Settings.Buildspec
+	if strings.Contains(name, "\n") {
+		return specText{name: "the project's buildspec", text: []byte(name)}, nil
+	}
+	standard := name == ""
+	if standard {
+		name = "buildspec.yml"
+	}
+	text, err := readSpec(dir, name)
+	switch {
+	case err == nil:
+		return specText{name: name, text: text}, nil
+	case errors.Is(err, fs.ErrNotExist) && standard:
+		hint := ""
+		if _, err := os.Lstat(filepath.Join(dir, "buildspec.yaml")); err == nil {
+			hint = ": buildspec.yaml is there, but the name is buildspec.yml"
+		}
+		return specText{}, failed(phase, "YAML_FILE_ERROR", "YAML file does not exist%s", hint)
+	case errors.Is(err, fs.ErrNotExist):
+		return specText{}, failed(phase, "YAML_FILE_ERROR", "stat %s/%s: no such file or directory", agent.SourceDir+"/"+sourcePath(w.b.Repo), name)
+	}
+	return specText{}, failed(phase, "YAML_FILE_ERROR", "The buildspec %s cannot be read: %v", name, err)
+}
+
+// hand gives the agent its job, unless its sandbox ends first.
+func (w *work) hand(ctx context.Context, job agent.Job) *ending {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watcher sync.WaitGroup
+	defer watcher.Wait()
+	defer cancel(nil)
+	ended := errors.New("the sandbox ended before it had the job")
+	watcher.Go(func() {
+		exit, err := w.r.Sandbox.Wait(ctx, w.b.Sandbox.ID)
+		if err == nil {
+			w.log.Info("a sandbox ended before it had its job", "sandbox", w.b.Sandbox.ID, "status", exit.Status, "detail", exit.Detail)
+			how := strings.TrimSpace(exit.Detail)
+			if exit.Gone {
+				how = "it is gone"
+			} else if how == "" {
+				how = fmt.Sprintf("status %d", exit.Status)
+			}
+			cancel(fmt.Errorf("%w: %s", ended, how))
+		}
+	})
+	err := agent.Hand(ctx, w.r.exchangeDir(w.b.Sandbox.ID), job)
+	switch {
+	case err == nil:
+		return nil
+	case w.warm && errors.Is(context.Cause(ctx), ended):
+		return warmGone
+	}
+	return fault(store.PhaseProvisioning, err)
+}

@@ -126,8 +126,8 @@ func (s *Store) addFile(t *tar.Writer, path string) error {
 	return err
 }
 
-// Restore unpacks a backup into a data directory, which must be empty or missing.
-func Restore(dir string, backup io.Reader) error {
+// Restore unpacks a backup into a data directory, which must be empty or missing. If it fails, the directory is empty again.
+func Restore(dir string, backup io.Reader) (err error) {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("restoring: %s is not empty; name a new directory", dir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -141,6 +141,15 @@ func Restore(dir string, backup io.Reader) error {
 		return fmt.Errorf("restoring: %w", err)
 	}
 	defer root.Close()
+	defer func() {
+		if err == nil {
+			return
+		}
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			err = errors.Join(err, root.RemoveAll(e.Name()))
+		}
+	}()
 	z, err := zstd.NewReader(backup)
 	if err != nil {
 		return fmt.Errorf("restoring: %w", err)
@@ -148,8 +157,11 @@ func Restore(dir string, backup io.Reader) error {
 	defer z.Close()
 	t := tar.NewReader(z)
 	h, err := t.Next()
-	if err != nil || h.Name != backupMark {
+	switch {
+	case err == nil && h.Name != backupMark, errors.Is(err, io.EOF), errors.Is(err, zstd.ErrMagicMismatch), errors.Is(err, tar.ErrHeader):
 		return errors.New("restoring: this is no backup of buildsmith")
+	case err != nil:
+		return fmt.Errorf("restoring: the backup is damaged: %w", err)
 	}
 	if v, err := io.ReadAll(io.LimitReader(t, 100)); err != nil || string(v) != version {
 		return fmt.Errorf("restoring: the backup has format %q, this program knows %s", v, version)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 func TestLog(t *testing.T) {
@@ -367,9 +369,32 @@ func TestBackup(t *testing.T) {
 	if err := Restore(dir, &backup); err == nil || !strings.Contains(err.Error(), "is not empty; name a new directory") {
 		t.Errorf("Restore = %v", err)
 	}
-	for name, text := range map[string][]byte{"nothing": nil, "garbage": []byte("garbage"), "cut": backup.Bytes()[:0]} {
-		if err := Restore(filepath.Join(t.TempDir(), name), bytes.NewReader(text)); err == nil || !strings.Contains(err.Error(), "this is no backup of buildsmith") {
+	archived := func(entries ...[]any) []byte {
+		var b bytes.Buffer
+		w := must[*zstd.Encoder](t)(zstd.NewWriter(&b))
+		w.Write(archive(t, slices.Concat(entries...)...))
+		w.Close()
+		return b.Bytes()
+	}
+	for name, tt := range map[string]struct {
+		text []byte
+		want string
+	}{
+		"nothing":  {nil, "restoring: this is no backup of buildsmith"},
+		"garbage":  {[]byte("garbage"), "restoring: this is no backup of buildsmith"},
+		"another":  {archived(file("README", "")), "restoring: this is no backup of buildsmith"},
+		"cut":      {backup.Bytes()[:backup.Len()-20], "restoring: the backup is damaged: "},
+		"tomorrow": {archived(file(backupMark, "9")), `restoring: the backup has format "9", this program knows 1`},
+		"outside":  {archived(file(backupMark, version), file("a", "b"), file("../x", "")), `restoring: the backup is damaged: entry "../x"`},
+		"link": {archived(file(backupMark, version), []any{tar.Header{Typeflag: tar.TypeSymlink, Name: "x", Linkname: "/"}}),
+			`restoring: the backup is damaged: entry "x"`},
+	} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := Restore(dir, bytes.NewReader(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if entries := must[[]os.DirEntry](t)(os.ReadDir(dir)); len(entries) > 0 {
+			t.Errorf("%s: %v is left", name, entries)
 		}
 	}
 }

@@ -299,6 +299,7 @@ func TestBeginsThatFail(t *testing.T) {
 			"stat /codebuild/output/src1/src/ci.example.org/shop/ci/build.yml: no such file or directory"},
 		{"path that climbs", func(b *store.Build) { b.Settings.Buildspec = "../../../etc/passwd" }, "other", "", store.PhaseDownloadSource, "YAML_FILE_ERROR",
 			"The buildspec ../../../etc/passwd cannot be read: openat ../../../etc/passwd: path escapes from parent"},
+		{"directory", nil, "buildspec.yml/file", "", store.PhaseDownloadSource, "YAML_FILE_ERROR", "The buildspec buildspec.yml cannot be read: buildspec.yml is no regular file"},
 		{"problems", nil, "buildspec.yml", "version: 0.9\nphases: {build: {commands: [{a: b}]}}\n", store.PhaseDownloadSource, "YAML_FILE_ERROR",
 			`buildspec.yml:1:10: version: "0.9" at line 1 is no version of the format; write 0.2 (and 1 more error)`},
 		{"no such image", func(b *store.Build) { b.Settings.Image = runnertest.NoSuchImage }, "buildspec.yml", "version: 0.2\nphases: {build: {commands: [a]}}\n",
@@ -492,10 +493,12 @@ func TestContainerIsGone(t *testing.T) {
 // TestDamagedStory has the root user of a sandbox write events of its own.
 func TestDamagedStory(t *testing.T) {
 	for name, command := range map[string]string{
-		"garbage": "echo garbage >> /buildsmith/exchange/events; sleep 1000",
-		"cut":     ": > /buildsmith/exchange/events; sleep 1000",
-		"long":    "head -c 100000 /dev/zero >> /buildsmith/exchange/events; sleep 1000",
-		"order":   `echo '{"n":5,"k":"done","s":"SUCCEEDED"}' >> /buildsmith/exchange/events; sleep 1000`,
+		"garbage":  "echo garbage >> /buildsmith/exchange/events; sleep 1000",
+		"cut":      ": > /buildsmith/exchange/events; sleep 1000",
+		"long":     "head -c 100000 /dev/zero >> /buildsmith/exchange/events; sleep 1000",
+		"replaced": "mv /buildsmith/exchange/events /buildsmith/exchange/before; ln -s /etc/passwd /buildsmith/exchange/events; sleep 1000",
+		"removed":  "rm /buildsmith/exchange/events; sleep 1000",
+		"order":    `echo '{"n":5,"k":"done","s":"SUCCEEDED"}' >> /buildsmith/exchange/events; sleep 1000`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, nil)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"buildsmith/store"
@@ -324,6 +325,34 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestStoreGone answers that a delivery could not be stored, or read, as what it is: something for later.
+func TestStoreGone(t *testing.T) {
+	d := newDesk(t)
+	d.store.Close()
+	status, body := d.post("/webhook/test", "1", "push", "good", []byte("{}"))
+	if status != 503 || !strings.Contains(body, "the delivery could not be stored; send it again later") {
+		t.Errorf("%d %s", status, body)
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/webhook/test", iotest.ErrReader(errors.New("cut off")))
+	r.Header.Set("Content-Type", "application/json")
+	e := echo.New()
+	d.intake.Register(e)
+	if e.ServeHTTP(w, r); w.Code != 400 || !strings.Contains(w.Body.String(), "the body could not be read to its end") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// TestForgeGone decides on what came before a forge was taken out of the configuration.
+func TestForgeGone(t *testing.T) {
+	d := newDesk(t)
+	seq := d.send(push("refs/heads/main", hash('a'), ""))
+	d.intake = New(Config{Store: d.store, Projects: d.intake.Projects, Log: slog.New(slog.DiscardHandler)})
+	if got := d.settle(seq); got.Reason != "forge test is no longer configured" || len(got.Builds) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestPush(t *testing.T) {
 	d := newDesk(t)
 	got := d.deliver(push("refs/heads/main", hash('a'), "Fix it\n\nbody"))
@@ -354,6 +383,7 @@ func TestPushesThatBuildNothing(t *testing.T) {
 		{push("refs/notes/x", hash('a'), ""), "refs/notes/x is neither a branch nor a tag"},
 		{push("refs/heads/a..b", hash('a'), ""), `"refs/heads/a..b" at "` + hash('a') + `" is no valid ref or commit`},
 		{push("refs/heads/main", "--upload-pack=x", ""), `"refs/heads/main" at "--upload-pack=x" is no valid ref or commit`},
+		{pullEvent(pulled(12, "main", alice, repo.ID)), "pull request 12 has no valid head or base"},
 		{push("refs/heads/main", "", ""), "branch main was deleted; builds stopped in the queue: 0"},
 		{Event{Kind: Nothing, Repo: repo, Reason: "stars start nothing"}, "stars start nothing"},
 		{Event{Kind: Ping}, "the webhook works"},

@@ -78,7 +78,7 @@ func (s *Story) check() error {
 	}
 	stat := info.Sys().(*syscall.Stat_t)
 	switch {
-	case !info.Mode().IsRegular() || stat.Ino != s.inode:
+	case !info.Mode().IsRegular() || stat.Ino != s.inode || s.replaced(info):
 		return fmt.Errorf("%w: events was replaced", ErrDamaged)
 	case stat.Nlink > 1:
 		return fmt.Errorf("%w: events has another name", ErrDamaged)
@@ -89,6 +89,16 @@ func (s *Story) check() error {
 	}
 	s.seen = info.Size()
 	return nil
+}
+
+// replaced reports whether the name belongs to another file now, or to none: a server that starts again could not read on.
+func (s *Story) replaced(file fs.FileInfo) bool {
+	named, err := os.Lstat(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err := os.Stat(filepath.Dir(s.path))
+		return err == nil
+	}
+	return err == nil && !os.SameFile(named, file)
 }
 
 // idleInterval is how often Next looks at a file that does not grow: an agent that is well writes when it has something

@@ -23,14 +23,26 @@ func (w *work) begin(ctx context.Context) (*ending, error) {
 	if w.tree, err = w.r.Source.Open(ctx, &w.b); err != nil {
 		return fault(store.PhaseDownloadSource, err), nil
 	}
-	if w.b.Sandbox.ID == "" {
+	switch {
+	case w.b.Sandbox.ID == "":
 		if err := w.assign(); err != nil {
 			return nil, err
 		}
-	} else if saw, err := w.sawJob(); err != nil {
-		return w.broken(err), nil
-	} else if saw {
+	case w.b.Sandbox.Job && w.b.Log.Next > 1: // what the agent did with it has been read
 		return nil, nil
+	case w.b.Sandbox.Job:
+		saw, err := w.sawJob()
+		if err != nil {
+			return w.broken(err), nil
+		}
+		if saw {
+			return nil, nil
+		}
+		// That it has no job is what the story says, and a build can write there. This machine never touches a tree that a
+		// build may have had: a new sandbox gets one of its own.
+		if end, err := w.another(ctx); end != nil || err != nil {
+			return end, err
+		}
 	}
 	for {
 		end, err := w.beginIn(ctx)
@@ -38,14 +50,19 @@ func (w *work) begin(ctx context.Context) (*ending, error) {
 			return end, err
 		}
 		w.log.Info("the waiting sandbox is gone, taking a new one", "sandbox", w.b.Sandbox.ID)
-		if err := w.r.removeSandbox(ctx, w.b.Sandbox.ID); err != nil {
-			return fault(store.PhaseProvisioning, err), nil
-		}
-		w.warm = false
-		if err := w.assign(); err != nil {
-			return nil, err
+		if end, err := w.another(ctx); end != nil || err != nil {
+			return end, err
 		}
 	}
+}
+
+// another gives the build a new sandbox for the one that it has.
+func (w *work) another(ctx context.Context) (*ending, error) {
+	if err := w.r.removeSandbox(ctx, w.b.Sandbox.ID); err != nil {
+		return fault(store.PhaseProvisioning, err), nil
+	}
+	w.warm = false
+	return nil, w.assign()
 }
 
 // warmGone is the ending of an attempt whose sandbox had waited and was gone when the job came. Nothing had been done in it.
@@ -143,6 +160,7 @@ func (w *work) beginIn(ctx context.Context) (*ending, error) {
 		b.Leave(store.PhaseProvisioning, provisionedAt, store.Succeeded, "", "")
 		b.Leave(store.PhaseDownloadSource, sourceAt, store.Succeeded, "", "")
 		b.Spec, b.Skeleton, b.Problems = text.name, skeleton, text.problems
+		b.Sandbox.Job = true
 	}); err != nil {
 		return nil, err
 	}
@@ -207,16 +225,17 @@ func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skelet
 	const phase = store.PhaseDownloadSource
 	dir := filepath.Join(w.r.sourceDir(w.b.Sandbox.ID), sourcePath(w.b.Repo))
 	// What an earlier attempt left half done goes first. No container has had a job here.
-	if err := os.RemoveAll(filepath.Join(w.r.sourceDir(w.b.Sandbox.ID), "src")); err != nil {
+	if err := agent.RemoveTree(filepath.Join(w.r.sourceDir(w.b.Sandbox.ID), "src")); err != nil {
 		return job, spec, nil, nil, fault(phase, err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return job, spec, nil, nil, fault(phase, err)
 	}
 	w.r.Store.At("checkout begins")
-	if err := w.tree.Checkout(ctx, dir); errors.Is(err, source.ErrGone) {
+	switch err := w.checkout(ctx, dir); {
+	case errors.Is(err, source.ErrGone) || errors.Is(err, source.ErrTooLarge):
 		return job, spec, nil, nil, failed(phase, agent.CodeClient, "The source cannot be checked out: %v", err)
-	} else if err != nil {
+	case err != nil:
 		return job, spec, nil, nil, fault(phase, err)
 	}
 	spec, end = w.findSpec(dir)
@@ -243,6 +262,24 @@ func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skelet
 	}
 	job, planned, skeleton := plan(parsed, &w.b, w.r.Place, spec.name)
 	return job, spec, skeleton, append(lines, planned...), nil
+}
+
+// checkout checks the source out, within the build's limit of disk.
+func (w *work) checkout(ctx context.Context, dir string) error {
+	ctx, tooLarge := context.WithCancelCause(ctx)
+	limit := w.b.Settings.Disk
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		for sleep(ctx, diskInterval) {
+			if used, err := treeSize(ctx, dir); limit > 0 && used > limit || errors.Is(err, errTooDeep) {
+				tooLarge(fmt.Errorf("it has more than %s of files: %w", size(limit), source.ErrTooLarge))
+			}
+		}
+	})
+	err := w.tree.Checkout(ctx, dir)
+	tooLarge(nil)
+	watcher.Wait()
+	return err
 }
 
 func andMore(n int) string {

@@ -53,7 +53,7 @@ func (w *work) finish(end *ending) error {
 			case phase == store.PhaseDownloadSource && p != nil && p.End.IsZero(): // it was not needed any more
 				b.Leave(store.PhaseProvisioning, now, store.Succeeded, "", "")
 			}
-			if phase != store.PhaseProvisioning && end.status != store.Stopped {
+			if phase != store.PhaseProvisioning && phase != store.PhaseFinalizing && end.status != store.Stopped {
 				b.Leave(store.PhaseFinalizing, now, store.Succeeded, "", "")
 			}
 			b.End(end.status, now)

@@ -357,8 +357,14 @@ func (f *follower) leavesArtifacts() bool {
 	return f.outcome.Packed && s != store.Stopped && s != store.TimedOut
 }
 
-// conclude gives the ending that the agent told, once its artifacts are taken.
+// removePatience is how long an engine may fail to answer before a build that is over ends in a fault.
+const removePatience = 10 * time.Minute
+
+// conclude gives the ending that the agent told, once its artifacts are taken; unless the server has judged.
 func (f *follower) conclude(ctx context.Context) (*ending, error) {
+	if end := f.judged(); end != nil {
+		return end, nil
+	}
 	if f.leavesArtifacts() {
 		return f.takeArtifacts(ctx, f.result())
 	}
@@ -367,7 +373,7 @@ func (f *follower) conclude(ctx context.Context) (*ending, error) {
 
 // takeArtifacts keeps what the agent packed. It is safe to repeat.
 func (f *follower) takeArtifacts(ctx context.Context, end *ending) (*ending, error) {
-	if err := f.r.Sandbox.Remove(ctx, f.b.Sandbox.ID); err != nil { // no process of it is left from here on
+	if err := f.end(ctx, removePatience); err != nil { // no process of it is left from here on
 		return fault(store.PhaseUploadArtifacts, err), nil
 	}
 	const phase = store.PhaseUploadArtifacts

@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"buildsmith/runner/agent"
 	"buildsmith/store"
 )
 
@@ -251,7 +252,7 @@ func (r *Runner) removeSandbox(ctx context.Context, id string) error {
 	}
 	r.Store.At("container removed")
 	dir := r.sandboxDir(id)
-	if err := os.RemoveAll(dir); err == nil {
+	if err := agent.RemoveTree(dir); err == nil {
 		return nil
 	} else if !errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("removing %s: %w", dir, err)

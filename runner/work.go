@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -125,7 +126,11 @@ func (w *work) toTheEnd(ctx context.Context) (*ending, error) {
 	w.r.Store.At("handed")
 	limit := w.b.Settings.Disk
 	w.watchers.Go(func() { w.watchDisk(ctx, limit) })
-	return w.follow(ctx)
+	end, err = w.follow(ctx)
+	if ctx.Err() != nil && end != nil && end.status == store.Fault {
+		return nil, nil // what stopped with the server is no fault: the next one takes it up
+	}
+	return end, err
 }
 
 // stopped is the ending that somebody asked for.
@@ -197,8 +202,27 @@ func (w *work) kill(ctx context.Context, end *ending) {
 		w.verdict = end
 	}
 	w.mu.Unlock()
-	if err := w.r.Sandbox.Remove(ctx, w.sandbox); err != nil && ctx.Err() == nil {
+	if err := w.end(ctx, forever); err != nil && ctx.Err() == nil {
+		w.log.Error("ending a sandbox", "err", err)
+	}
+}
+
+const forever = time.Duration(math.MaxInt64)
+
+// removePause is how long to wait before a sandbox is tried to be removed again.
+const removePause = time.Second
+
+// end ends the sandbox of the build. While its engine does not answer it tries again, for at most patience.
+func (w *work) end(ctx context.Context, patience time.Duration) error {
+	for begun := time.Now(); ; {
+		err := w.r.Sandbox.Remove(ctx, w.sandbox)
+		if err == nil || ctx.Err() != nil || time.Since(begun) > patience {
+			return err
+		}
 		w.log.Warn("ending a sandbox", "err", err)
+		if !sleep(ctx, removePause) {
+			return err
+		}
 	}
 }
 

@@ -198,6 +198,7 @@ type Log struct {
 type Sandbox struct {
 	ID    string `json:",omitempty"`
 	Inode uint64 `json:",omitempty"` // of events in its exchange directory
+	Job   bool   `json:",omitempty"` // its agent may have the job: from here on its source tree belongs to the build
 }
 
 // A Repo is a repository of a forge.

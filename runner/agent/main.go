@@ -37,6 +37,9 @@ func Main(o Options) int {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, setDumpable, 0, 0)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
+	// The kernel keeps from process 1 what it does not handle, but Go handles everything, and dies of most. These are only
+	// taken, not ignored: commands would inherit that.
+	signal.Notify(make(chan os.Signal, 1), fatal...)
 	file, err := os.OpenFile(filepath.Join(o.Exchange, eventsName), os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "buildsmith agent:", err)
@@ -61,6 +64,13 @@ func Main(o Options) int {
 		return 1
 	}
 	return 0
+}
+
+// fatal are the signals that would end the agent if a build sent them to it.
+var fatal = []os.Signal{
+	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGABRT, syscall.SIGBUS, syscall.SIGFPE,
+	syscall.SIGSEGV, syscall.SIGSTKFLT, syscall.SIGSYS, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE, syscall.SIGALRM, syscall.SIGXCPU,
+	syscall.SIGXFSZ, syscall.SIGVTALRM, syscall.SIGIO, syscall.SIGPWR,
 }
 
 func or(value, standard string) string {
@@ -170,7 +180,7 @@ func Run(args []string) int {
 		}
 		return 0
 	case len(args) == 2 && args[0] == "--remove":
-		if err := os.RemoveAll(args[1]); err != nil {
+		if err := RemoveTree(args[1]); err != nil {
 			return 3
 		}
 		return 0

@@ -27,9 +27,7 @@
 package agent
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"strconv"
 	"time"
 	"unicode/utf8"
 )
@@ -123,6 +121,9 @@ type Event struct {
 	Size    int64  `json:"size,omitempty"`
 }
 
+// maxTime is the last millisecond of the year 9999, the last that JSON can tell.
+const maxTime = 253402300799999
+
 // At is the event's time.
 func (e Event) At() time.Time { return time.UnixMilli(e.Time) }
 
@@ -152,42 +153,4 @@ func clip(text string, n int) string {
 		n--
 	}
 	return text[:n] + "…"
-}
-
-// appendOutput appends the line of an output event. The text has at most maxText bytes.
-func appendOutput(line []byte, n, at int64, text []byte) []byte {
-	line = append(line, `{"n":`...)
-	line = strconv.AppendInt(line, n, 10)
-	line = append(line, `,"t":`...)
-	line = strconv.AppendInt(line, at, 10)
-	line = append(line, `,"k":"out",`...)
-	if !utf8.Valid(text) {
-		line = append(line, `"b":"`...)
-		line = base64.StdEncoding.AppendEncode(line, text)
-		return append(line, "\"}\n"...)
-	}
-	line = append(line, `"o":"`...)
-	const hex = "0123456789abcdef"
-	start := 0
-	for i, c := range text {
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
-		}
-		line = append(line, text[start:i]...)
-		start = i + 1
-		switch c {
-		case '"', '\\':
-			line = append(line, '\\', c)
-		case '\n':
-			line = append(line, '\\', 'n')
-		case '\t':
-			line = append(line, '\\', 't')
-		case '\r':
-			line = append(line, '\\', 'r')
-		default:
-			line = append(line, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-	}
-	line = append(line, text[start:]...)
-	return append(line, "\"}\n"...)
 }

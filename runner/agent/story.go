@@ -157,9 +157,11 @@ func (s *Story) parse(text []byte) ([]Event, error) {
 }
 
 func (s *Story) decode(line []byte) (Event, error) {
-	var e Event
-	if err := json.Unmarshal(line, &e); err != nil {
-		return e, fmt.Errorf("%w: line %d is no event", ErrDamaged, s.n)
+	e, ok := decodeOutput(line)
+	if !ok {
+		if err := json.Unmarshal(line, &e); err != nil {
+			return e, fmt.Errorf("%w: line %d is no event", ErrDamaged, s.n)
+		}
 	}
 	switch {
 	case e.N != s.n:
@@ -168,6 +170,8 @@ func (s *Story) decode(line []byte) (Event, error) {
 		return e, fmt.Errorf("%w: the first event is no %s", ErrDamaged, Hello)
 	case e.Kind == Hello && (e.N != 0 || e.Version < 1 || e.Version > Version):
 		return e, fmt.Errorf("%w: version %d of the format is unknown", ErrDamaged, e.Version)
+	case e.Time < 0 || e.Time > maxTime:
+		return e, fmt.Errorf("%w: event %d has no time", ErrDamaged, e.N)
 	}
 	return e, nil
 }

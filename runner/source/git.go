@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // Options say how Git reaches the outside; the zero value is fit for use.
@@ -18,6 +19,8 @@ type Options struct {
 	CABundle string   // file of further certificate authorities
 	Proxy    []string // environment of Git's: HTTPS_PROXY=..., NO_PROXY=...
 	Plain    bool     // http is allowed beside https: for a forge on this machine
+
+	Memory uint64 // most bytes of one git process; 0 for 4 GiB, and never more than half of the machine's
 
 	At func(point string) // told where a checkout passes a point, for tests; may be nil
 }
@@ -78,13 +81,36 @@ func (g *git) run(ctx context.Context, dir string, env []string, args ...string)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Run(); err != nil {
+	err := cmd.Start()
+	if err == nil {
+		g.limitMemory(cmd.Process.Pid)
+		err = cmd.Wait()
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return nil, &gitError{command: args[0], stderr: lastLines(stderr.String()), err: err}
 	}
 	return stdout.Bytes(), nil
+}
+
+// maxMemory is the standard bound of a git process.
+const maxMemory = 4 << 30
+
+// limitMemory bounds the memory of a git process, packs that it maps apart: a tree of a few kilobytes can name a hundred
+// million files.
+func (g *git) limitMemory(pid int) {
+	limit := g.options.Memory
+	if limit == 0 {
+		limit = maxMemory
+	}
+	var machine syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&machine); err == nil {
+		limit = min(limit, uint64(machine.Totalram)*uint64(machine.Unit)/2)
+	}
+	rlimit := syscall.Rlimit{Cur: limit, Max: limit}
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_DATA, uintptr(unsafe.Pointer(&rlimit)), 0, 0, 0)
 }
 
 // lastLines is the end of what git said, which others may have had a hand in.
@@ -98,6 +124,15 @@ func lastLines(text string) string {
 
 // ErrGone says that the forge has the wanted commit or ref no longer: the author's failure.
 var ErrGone = errors.New("gone")
+
+// ErrTooLarge says that a commit has more than can be checked out: the author's failure.
+var ErrTooLarge = errors.New("too large")
+
+// isOutOfMemory reports whether git failed because it got no more memory.
+func isOutOfMemory(err error) bool {
+	var failed *gitError
+	return errors.As(err, &failed) && strings.Contains(strings.ToLower(failed.stderr), "out of memory")
+}
 
 var gone = regexp.MustCompile(`not our ref|couldn't find remote ref|no such remote ref|unadvertised object|remote error: upload-pack: not our ref`)
 

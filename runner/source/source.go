@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -155,8 +156,8 @@ const usedName = "used"
 func (l *Lease) fetch(ctx context.Context, want Want) error {
 	l.mirror.fetch.Lock()
 	defer l.mirror.fetch.Unlock()
-	if l.has(ctx, want.Commit) {
-		return nil
+	if there, err := l.has(ctx, want.Commit); there || err != nil {
+		return err
 	}
 	if l.remote.Path != "" {
 		return fmt.Errorf("commit %s: %w", want.Commit, ErrGone)
@@ -197,26 +198,35 @@ func (l *Lease) fetch(ctx context.Context, want Want) error {
 	if err != nil {
 		return err
 	}
-	if !l.has(ctx, want.Commit) {
+	there, err := l.has(ctx, want.Commit)
+	if err == nil && !there {
 		// Not at the end of a branch any more. Forges give a commit by its hash as long as they have it.
-		if err := fetch(want.Commit); isGone(err) || err == nil && !l.has(ctx, want.Commit) {
-			return fmt.Errorf("commit %s: %w", want.Commit, ErrGone)
-		} else if err != nil {
-			return err
+		if err = fetch(want.Commit); err == nil {
+			there, err = l.has(ctx, want.Commit)
 		}
+		if isGone(err) || err == nil && !there {
+			return fmt.Errorf("commit %s: %w", want.Commit, ErrGone)
+		}
+	}
+	if err != nil {
+		return err
 	}
 	l.mirrors.log.Debug("fetched", "repo", l.remote.Key, "commit", want.Commit, "took", time.Since(start).Round(time.Millisecond))
 	return nil
 }
 
-func (l *Lease) has(ctx context.Context, commit string) bool {
+// has reports whether a commit is in the mirror. That git could not be asked is no answer.
+func (l *Lease) has(ctx context.Context, commit string) (bool, error) {
 	_, err := l.mirrors.git.run(ctx, l.mirror.path, nil, "cat-file", "-e", commit+"^{commit}")
-	return err == nil
+	if exited := (*exec.ExitError)(nil); errors.As(err, &exited) && exited.Exited() && ctx.Err() == nil {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Checkout puts the files of a commit into dir, with a .git that finds its objects at the path objectsAt, where the sandbox
 // mounts them. dir is made; it must be missing or empty. HEAD is detached; branches are at refs/remotes/origin. An error
-// that wraps ErrGone is the author's failure.
+// that wraps ErrGone or ErrTooLarge is the author's failure.
 func (l *Lease) Checkout(ctx context.Context, want Want, dir, objectsAt string) error {
 	if !store.ValidHash(want.Commit) {
 		return fmt.Errorf("%q is no full hash of a commit", want.Commit)
@@ -230,6 +240,9 @@ func (l *Lease) Checkout(ctx context.Context, want Want, dir, objectsAt string) 
 	l.mirrors.git.options.At("half a checkout")
 	_, err := l.mirrors.git.run(ctx, dir, []string{"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + l.Objects},
 		"checkout", "--quiet", "--force", "--detach", want.Commit)
+	if isOutOfMemory(err) {
+		err = fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
 	if err != nil {
 		return fmt.Errorf("checking out %s: %w", want.Commit, err)
 	}

@@ -430,3 +430,47 @@ func TestSweep(t *testing.T) {
 	commit := gitIn(t, f.work, "rev-parse", "HEAD")
 	checkout(t, lease(t, m, f.remote()), Want{Commit: commit})
 }
+
+// TestTreeBomb checks out a tree of a few kilobytes that names a million files, with little memory for it.
+func TestTreeBomb(t *testing.T) {
+	f := newForge(t)
+	f.commit("refs/heads/main", map[string]string{"a": "x"})
+	entry := "100644 blob " + gitIn(t, f.work, "rev-parse", "HEAD:a")
+	for range 6 {
+		var list strings.Builder
+		for i := range 10 {
+			fmt.Fprintf(&list, "%s\t%d\n", entry, i)
+		}
+		cmd := exec.Command("git", "mktree")
+		cmd.Dir, cmd.Stdin = f.work, strings.NewReader(list.String())
+		tree, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry = "040000 tree " + strings.TrimSpace(string(tree))
+	}
+	commit := gitIn(t, f.work, "commit-tree", "-m", "bomb", strings.TrimPrefix(entry, "040000 tree "))
+	gitIn(t, f.work, "push", "--quiet", "origin", commit+":refs/heads/bomb")
+	m, err := New(t.TempDir(), Options{Plain: true, Memory: 64 << 20}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lease(t, m, f.remote())
+	err = l.Checkout(t.Context(), Want{Commit: commit}, filepath.Join(t.TempDir(), "tree"), "/objects")
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("Checkout = %v", err)
+	}
+}
+
+// TestNoGit asks for a commit when git cannot be run: that is no answer, and not the author's failure.
+func TestNoGit(t *testing.T) {
+	f := newForge(t)
+	commit := f.commit("refs/heads/main", map[string]string{"a": "x"})
+	m := newMirrors(t)
+	l := lease(t, m, f.remote())
+	t.Setenv("PATH", t.TempDir())
+	err := l.Checkout(t.Context(), Want{Commit: commit}, filepath.Join(t.TempDir(), "tree"), "/objects")
+	if err == nil || errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "executable file not found") {
+		t.Errorf("Checkout = %v", err)
+	}
+}

@@ -12,9 +12,13 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/flate"
 )
@@ -26,6 +30,7 @@ const (
 	maxArtifacts   = 200_000
 	firstArtifacts = 20
 	maxNameLength  = 4096
+	maxNames       = 16 << 20 // bytes of all names and targets of links, as the manifest writes them
 )
 
 func (s *Store) artifactsPath(build string) string {
@@ -36,9 +41,9 @@ func (s *Store) manifestPath(build string) string {
 }
 
 // TakeArtifacts keeps the files of a tar archive as the artifacts of a build. The archive comes from a container and is
-// trusted in nothing: its entries are files and relative links that stay inside, with relative names, each once, and at
-// most limit bytes together; else the error wraps ErrDamagedArchive. Nothing is unpacked. Taking again replaces what was
-// taken before.
+// trusted in nothing: its entries are files and relative links that stay inside, wherever else links lead, with relative
+// names, each once, and at most limit bytes together; else the error wraps ErrDamagedArchive. Nothing is unpacked. Taking
+// again replaces what was taken before.
 func (s *Store) TakeArtifacts(build, name string, archive io.Reader, limit int64) (*Artifacts, error) {
 	path := s.artifactsPath(build)
 	out, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -82,8 +87,10 @@ type keeper struct {
 	sum   hash.Hash // of the zip archive
 	limit int64
 	size  int64
-	seen  map[string]bool
 	list  []Artifact
+	names int // bytes of all names
+
+	seen map[string]bool
 }
 
 // packTime is the time of every file in an archive, so that equal files make equal archives.
@@ -93,7 +100,7 @@ func (k *keeper) all(r *tar.Reader) error {
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return k.linksAreLeaves()
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %v", ErrDamagedArchive, err)
@@ -104,9 +111,26 @@ func (k *keeper) all(r *tar.Reader) error {
 	}
 }
 
+// linksAreLeaves fails if an entry lies below a link.
+func (k *keeper) linksAreLeaves() error {
+	names := slices.Sorted(maps.Keys(k.seen))
+	for _, a := range k.list {
+		if a.Link == "" {
+			continue
+		}
+		below := a.Name + "/"
+		if i, _ := slices.BinarySearch(names, below); i < len(names) && strings.HasPrefix(names[i], below) {
+			return fmt.Errorf("%w: %.100q lies below a link", ErrDamagedArchive, names[i])
+		}
+	}
+	return nil
+}
+
 func (k *keeper) one(h *tar.Header, content io.Reader) error {
 	switch {
 	case len(h.Name) > maxNameLength || !filepath.IsLocal(h.Name) || filepath.Clean(h.Name) != h.Name:
+		return fmt.Errorf("%w: the name %.100q", ErrDamagedArchive, h.Name)
+	case climbs(h.Name):
 		return fmt.Errorf("%w: the name %.100q", ErrDamagedArchive, h.Name)
 	case k.seen[h.Name]:
 		return fmt.Errorf("%w: %q stands twice", ErrDamagedArchive, h.Name)
@@ -114,6 +138,9 @@ func (k *keeper) one(h *tar.Header, content io.Reader) error {
 		return fmt.Errorf("%w: more than %d files", ErrDamagedArchive, maxArtifacts)
 	case h.Size < 0 || k.limit > 0 && h.Size > k.limit-k.size:
 		return fmt.Errorf("%w: more than %d bytes", ErrDamagedArchive, k.limit)
+	}
+	if k.names += written(h.Name) + written(h.Linkname); k.names > maxNames {
+		return fmt.Errorf("%w: the names have more than %d bytes", ErrDamagedArchive, maxNames)
 	}
 	k.seen[h.Name] = true
 	k.size += h.Size
@@ -123,7 +150,7 @@ func (k *keeper) one(h *tar.Header, content io.Reader) error {
 	case tar.TypeReg:
 		header.SetMode(fs.FileMode(a.Mode))
 	case tar.TypeSymlink:
-		if len(h.Linkname) > maxNameLength || filepath.IsAbs(h.Linkname) || !filepath.IsLocal(filepath.Join(filepath.Dir(h.Name), h.Linkname)) {
+		if len(h.Linkname) > maxNameLength || !staysInside(h.Name, h.Linkname) {
 			return fmt.Errorf("%w: %q links to %.100q", ErrDamagedArchive, h.Name, h.Linkname)
 		}
 		a.Link, a.Mode = h.Linkname, 0o777
@@ -152,6 +179,32 @@ func (k *keeper) one(h *tar.Header, content io.Reader) error {
 	a.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	k.list = append(k.list, a)
 	return nil
+}
+
+// written is how many bytes JSON makes of a name at most.
+func written(name string) int {
+	n, valid := len(name), utf8.ValidString(name)
+	for i := range len(name) {
+		if c := name[i]; c < 0x20 || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c >= 0x80 && !valid {
+			n += 5
+		}
+	}
+	return n
+}
+
+// climbs reports whether a name leads up where a backslash separates directories too.
+func climbs(name string) bool {
+	return slices.Contains(strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == '\\' }), "..")
+}
+
+// staysInside reports whether a link leads nowhere but to what lies beside it, whatever further links are on the way: it
+// climbs at its beginning only, and not too far.
+func staysInside(name, target string) bool {
+	rest := target
+	for strings.HasPrefix(rest, "../") {
+		rest = strings.TrimPrefix(rest, "../")
+	}
+	return target != "" && !filepath.IsAbs(target) && filepath.IsLocal(filepath.Join(filepath.Dir(name), target)) && (rest == ".." || !climbs(rest))
 }
 
 // readErrors remembers that reading failed, to tell it from a failure to write.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -135,11 +136,13 @@ func (tx *Tx) SameBody(d *Delivery) (same Delivery, ok bool, err error) {
 }
 
 func (s *Store) writeBody(name string, packed []byte) error {
+	// Beside it first: the same delivery may be there, and be read just now.
 	path := filepath.Join(s.dir, "bodies", name)
-	if err := writeDurable(path, packed); err != nil {
-		return err
+	beside := path + "." + strconv.FormatInt(s.beside.Add(1), 10)
+	if err := writeDurable(beside, packed); err != nil {
+		return errors.Join(err, os.Remove(beside))
 	}
-	return syncDir(filepath.Dir(path))
+	return errors.Join(os.Rename(beside, path), syncDir(filepath.Dir(path)))
 }
 
 // writeDurable writes a file that is on the disk when the call returns.

@@ -162,6 +162,14 @@ func TestTakeArtifacts(t *testing.T) {
 	}
 }
 
+// longNames are the names of empty files, more than may be.
+func longNames() (entries []any) {
+	for i := range maxNames / 4000 * 6 / 5 {
+		entries = append(entries, file(fmt.Sprint(i, "/", strings.Repeat("x/", 1990), "x"), "")...)
+	}
+	return entries
+}
+
 func TestTakeHostileArtifacts(t *testing.T) {
 	whole := archive(t, file("a", strings.Repeat("x", 1000))...)
 	for _, tt := range []struct {
@@ -182,6 +190,12 @@ func TestTakeHostileArtifacts(t *testing.T) {
 		{"device", archive(t, tar.Header{Typeflag: tar.TypeChar, Name: "a", Devmajor: 1}), `"a" is neither a file nor a link`},
 		{"FIFO", archive(t, tar.Header{Typeflag: tar.TypeFifo, Name: "a"}), `"a" is neither a file nor a link`},
 		{"directory", archive(t, tar.Header{Typeflag: tar.TypeDir, Name: "a"}), `"a" is neither a file nor a link`},
+		{"below a link", archive(t, append([]any{tar.Header{Typeflag: tar.TypeSymlink, Name: "a/b", Linkname: "."}}, file("a/b/c/d", "x")...)...), `"a/b/c/d" lies below a link`},
+		{"link above a file", archive(t, append(file("a/b/c", "x"), tar.Header{Typeflag: tar.TypeSymlink, Name: "a/b", Linkname: "."})...), `"a/b/c" lies below a link`},
+		{"up again", archive(t, tar.Header{Typeflag: tar.TypeSymlink, Name: "e", Linkname: "x/y/s/../.."}), `"e" links to "x/y/s/../.."`},
+		{"backslashes", archive(t, file(`..\..\x`, "x")...), `the name "..\\..\\x"`},
+		{"empty link", archive(t, tar.Header{Typeflag: tar.TypeSymlink, Name: "e"}), `"e" links to ""`},
+		{"names", archive(t, longNames()...), "the names have more than 16777216 bytes"},
 		{"cut", whole[:700], "unexpected EOF"},
 		{"garbage", bytes.Repeat([]byte("garbage"), 1000), "invalid tar header"},
 	} {

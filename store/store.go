@@ -46,6 +46,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -117,6 +118,7 @@ type Store struct {
 	watchers broadcast
 	logs     logs
 	bodies   codec
+	beside   atomic.Int64 // numbers names of files that are not complete
 }
 
 // Open opens the data directory, making what is missing. It fails with ErrLocked if another process has it open.

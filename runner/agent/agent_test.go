@@ -528,7 +528,7 @@ func (s *sandbox) readTar() map[string]string {
 func TestArtifacts(t *testing.T) {
 	tree := `mkdir -p dist/css dist-docs; echo app > dist/app.js; echo map > dist/app.js.map; echo css > dist/css/site.css
 echo docs > dist-docs/index.html; echo hidden > .hidden; echo read > README.md; ln -s app.js dist/link.js; ln -s /etc/hostname dist/out.txt
-ln -s css dist/dirlink; mkfifo dist/fifo; ln dist/app.js dist/hard.js; ln -s nowhere dist/dangling; chmod 755 dist/app.js`
+ln -s css dist/dirlink; mkfifo dist/fifo; ln dist/app.js dist/hard.js; ln -s nowhere dist/dangling; chmod 755 dist/app.js; echo win > 'dist/..\x'; ln -s css/../app.js dist/around`
 	for _, tt := range []struct {
 		name   string
 		upload agent.Artifacts
@@ -545,9 +545,10 @@ ln -s css dist/dirlink; mkfifo dist/fifo; ln dist/app.js dist/hard.js; ln -s now
 		{"variable in base", agent.Artifacts{Files: []string{"*.map"}, BaseDirectory: "$WHERE"}, "app.js.map"},
 		{"excluded", agent.Artifacts{Files: []string{"**/*"}, Exclude: []string{"dist/**/*", "**/.*"}}, "README.md dist-docs/index.html"},
 		{"everything", agent.Artifacts{Files: []string{"**/*"}, BaseDirectory: "dist"},
-			"app.js app.js.map css/site.css hard.js link.js out.txt"},
+			"app.js app.js.map around css/site.css hard.js link.js out.txt"},
+		{"below a link", agent.Artifacts{Files: []string{"dirlink", "dirlink/*"}, BaseDirectory: "dist", EnableSymlinks: true}, "dirlink"},
 		{"links", agent.Artifacts{Files: []string{"*"}, BaseDirectory: "dist", EnableSymlinks: true},
-			"app.js app.js.map dangling dirlink hard.js link.js out.txt"},
+			"app.js app.js.map around dangling dirlink hard.js link.js out.txt"},
 		{"limit", agent.Artifacts{Files: []string{"**/*"}, Limit: 20}, "the artifacts have more than 20 bytes, which is the limit"},
 		{"name that climbs", agent.Artifacts{Files: []string{"README.md"}, Name: "../x"}, `the artifact's name is "../x"; a name is relative and has no ..`},
 		{"bad name", agent.Artifacts{Files: []string{"README.md"}, Name: "$(exit 3"}, `artifacts.name: expanding "$(exit 3" ended with status 2`},
@@ -583,6 +584,9 @@ ln -s css dist/dirlink; mkfifo dist/fifo; ln dist/app.js dist/hard.js; ln -s now
 			}
 			if tt.name == "links" && (files["link.js"] != "-> app.js" || files["dirlink"] != "-> css" || files["out.txt"] == "-> /etc/hostname") {
 				t.Errorf("%q", files)
+			}
+			if tt.name == "links" && (strings.HasPrefix(files["around"], "->") || !strings.Contains(output(events), `Skipping ..\x: where a backslash separates directories, its name leads out of the archive`)) {
+				t.Errorf("%q\n%s", files, output(events))
 			}
 			if tt.name == "everything" && !strings.Contains(output(events), "Skipping fifo: it is no regular file\n") {
 				t.Error(output(events))

@@ -58,7 +58,8 @@ func (b *build) pack() error {
 	}
 	defer out.Close()
 	buffer := bufio.NewWriterSize(out, 1<<20)
-	p := &packer{tar: tar.NewWriter(buffer), log: b.log, limit: a.Limit, links: a.EnableSymlinks, cut: b.isCut}
+	p := &packer{tar: tar.NewWriter(buffer), log: b.log, limit: a.Limit, links: a.EnableSymlinks, cut: b.isCut,
+		linked: map[string]bool{}, directories: map[string]bool{}}
 	for _, f := range files {
 		if err := p.add(f); err != nil {
 			return err
@@ -182,10 +183,14 @@ type packer struct {
 	tar   *tar.Writer
 	log   *writer
 	links bool // keep links that stay inside
-	cut   func() bool
-	limit int64
-	files int
-	size  int64
+
+	linked      map[string]bool // names of links that were packed
+	directories map[string]bool // names that have entries below them
+	names       int             // bytes of all names
+	cut         func() bool
+	limit       int64
+	files       int
+	size        int64
 }
 
 // add packs one file. What is no regular file, or cannot be read, is passed over with a line in the log.
@@ -199,13 +204,22 @@ func (p *packer) add(f glob.File) error {
 		return nil
 	}
 	header := &tar.Header{Name: f.Name, Mode: int64(info.Mode().Perm()), ModTime: packTime}
-	if info.Mode().Type() == os.ModeSymlink && p.links {
+	if info.Mode().Type() == os.ModeSymlink && p.links && !p.directories[f.Name] {
 		target, err := os.Readlink(f.Path)
-		if err == nil && filepath.IsLocal(filepath.Join(filepath.Dir(f.Name), target)) && !filepath.IsAbs(target) {
+		if err == nil && staysInside(f.Name, target) {
 			header.Typeflag, header.Linkname = tar.TypeSymlink, target
-			p.files++
-			return p.tar.WriteHeader(header)
 		}
+	}
+	if why := p.name(header); why != "" {
+		p.log.Logf("Skipping %s: %s", f.Name, why)
+		return nil
+	}
+	if p.names > maxNames {
+		return &failure{CodeClient, fmt.Sprintf("the names of the artifacts have more than %d bytes, which is the limit", maxNames)}
+	}
+	if header.Typeflag == tar.TypeSymlink {
+		p.files++
+		return p.tar.WriteHeader(header)
 	}
 	// A link is followed here, inside the container: what it reaches is the build's own. Opening must not block on a FIFO.
 	file, err := os.OpenFile(f.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -239,6 +253,45 @@ func (p *packer) add(f glob.File) error {
 	}
 	p.files++
 	return nil
+}
+
+// maxNames is how many bytes the names of all artifacts may have. What may not be mistaken for more in the server's manifest
+// is counted there once more.
+const maxNames = 12 << 20
+
+// name notes the name of an entry, and says why it cannot be one: the server takes no archive in which it is.
+func (p *packer) name(h *tar.Header) (why string) {
+	if climbs(h.Name) {
+		return "where a backslash separates directories, its name leads out of the archive"
+	}
+	for dir := filepath.Dir(h.Name); dir != "."; dir = filepath.Dir(dir) {
+		if p.linked[dir] {
+			return "it lies below a link that is packed as a link"
+		}
+	}
+	for dir := filepath.Dir(h.Name); dir != "." && !p.directories[dir]; dir = filepath.Dir(dir) {
+		p.directories[dir] = true
+	}
+	if h.Typeflag == tar.TypeSymlink {
+		p.linked[h.Name] = true
+	}
+	p.names += len(h.Name) + len(h.Linkname)
+	return ""
+}
+
+// climbs reports whether a name leads up where a backslash separates directories too.
+func climbs(name string) bool {
+	return slices.Contains(strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == '\\' }), "..")
+}
+
+// staysInside reports whether a link leads nowhere but to what lies beside it, whatever further links are on the way: it
+// climbs at its beginning only, and not too far.
+func staysInside(name, target string) bool {
+	rest := target
+	for strings.HasPrefix(rest, "../") {
+		rest = strings.TrimPrefix(rest, "../")
+	}
+	return target != "" && !filepath.IsAbs(target) && filepath.IsLocal(filepath.Join(filepath.Dir(name), target)) && (rest == ".." || !climbs(rest))
 }
 
 // cause is an error without the operation and the path.

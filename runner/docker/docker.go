@@ -199,9 +199,18 @@ func (d *Docker) create(ctx context.Context, s runner.Spec) error {
 	if !s.Sudo {
 		host.SecurityOpt = []string{"no-new-privileges"}
 	}
-	_, err := d.api.ContainerCreate(ctx, config, host, nil, nil, name(s.ID))
-	return err
+	// The engine may do what it was asked for when nobody waits for the answer any more, and after Remove has found nothing:
+	// so the answer is waited for.
+	making, done := context.WithTimeout(context.WithoutCancel(ctx), createTime)
+	defer done()
+	if _, err := d.api.ContainerCreate(making, config, host, nil, nil, name(s.ID)); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
+
+// createTime is how long the engine may take to make a container.
+const createTime = time.Minute
 
 // Stop implements runner.Sandbox.
 func (d *Docker) Stop(ctx context.Context, id string) error {

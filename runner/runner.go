@@ -239,7 +239,7 @@ func (r *Runner) spec(b *store.Build, id, objects string) Spec {
 	return Spec{
 		ID: id, Image: s.Image,
 		Exchange: r.exchangeDir(id), Source: r.sourceDir(id), Objects: objects,
-		Memory: s.Memory, CPUs: s.CPUs, Processes: s.Processes, Network: s.Network, Sudo: s.Sudo && !b.Trigger.Fork,
+		Memory: s.Memory, CPUs: s.CPUs, Processes: s.Processes, Network: s.Network, Sudo: s.Sudo && !b.Trigger.Fork, Fork: b.Trigger.Fork,
 	}
 }
 

@@ -56,6 +56,7 @@ type Spec struct {
 	Processes int64
 	Network   string // store.NetworkFull or store.NetworkNone
 	Sudo      bool   // programs may gain privileges
+	Fork      bool   // it runs another repository's commit: no network unless this machine is guarded from it
 }
 
 // An Exit is how a sandbox ended.

@@ -136,6 +136,10 @@ func (d *Docker) Start(ctx context.Context, s runner.Spec) error {
 		if err := d.network(ctx); err != nil {
 			return err
 		}
+		if s.Fork && d.Guarded() != nil {
+			d.Log.Warn("a build of another repository's commit gets no network, since the network is not guarded", "sandbox", s.ID)
+			s.Network = store.NetworkNone
+		}
 	}
 	err := d.create(ctx, s)
 	switch {

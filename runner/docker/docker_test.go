@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -297,6 +298,21 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
+// TestUnguardedFork gives another repository's commit no network where no rules keep it from this machine.
+func TestUnguardedFork(t *testing.T) {
+	d := newDocker(t, nil)
+	if err := d.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.unguard, d.checked = errors.New("no right to set rules"), time.Now()
+	for _, fork := range []bool{true, false} {
+		got := build(t, d, func(s *runner.Spec) { s.Fork = fork }, "ls /sys/class/net")
+		if strings.Contains(got.output, "eth0") == fork {
+			t.Errorf("fork %v:\n%s", fork, got.output)
+		}
+	}
+}
+
 func TestForeignNetwork(t *testing.T) {
 	// The engine is a stand-in here: the network of another program under our name is nothing to make for a test.
 	server := newEngine(t, func(w http.ResponseWriter, r *http.Request) {
@@ -461,5 +477,38 @@ func TestPull(t *testing.T) {
 	}
 	if _, err := d.Pull(t.Context(), "Not An Image"); !errors.Is(err, runner.ErrImage) {
 		t.Errorf("Pull = %v", err)
+	}
+}
+
+// TestStartIsBrokenOff breaks off the start of sandboxes at several moments: what Remove has removed does not come later.
+func TestStartIsBrokenOff(t *testing.T) {
+	d := newDocker(t, nil)
+	if err := d.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	base := filepath.Join(d.Data, "run", "broken")
+	if err := errors.Join(os.MkdirAll(base+"/source", 0o755), os.MkdirAll(base+"/objects", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := agent.Prepare(base + "/exchange"); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			id := fmt.Sprintf("broken%d-%d", os.Getpid(), i)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Millisecond)
+			defer cancel()
+			_ = d.Start(ctx, runner.Spec{ID: id, Image: runnertest.BusyboxImage, Exchange: base + "/exchange", Source: base + "/source", Objects: base + "/objects",
+				Memory: 64 << 20, Network: store.NetworkNone})
+			if err := d.Remove(t.Context(), id); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	time.Sleep(time.Second) // for what the engine might still be doing
+	if ids, err := d.List(t.Context()); err != nil || len(ids) > 0 {
+		t.Errorf("left behind: %v %v", ids, err)
 	}
 }

@@ -124,7 +124,7 @@ func (f *follower) add(change func(*store.Build)) { f.changes = append(f.changes
 
 // apply takes one event. What an agent would not say is passed over: it is a build's lie about itself.
 func (f *follower) apply(e agent.Event) error {
-	at := e.At().UTC()
+	at := f.within(e.At().UTC())
 	switch e.Kind {
 	case agent.Output:
 		if err := f.output(e); err != nil {
@@ -253,7 +253,23 @@ func status(result string) store.Status {
 	return store.Failed
 }
 
-func clean(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+// within is a time that the agent told, or the nearest at which the build ran.
+func (f *follower) within(at time.Time) time.Time {
+	if now := f.r.Store.Now().UTC(); at.After(now) {
+		at = now
+	}
+	if at.Before(f.b.Claimed) {
+		at = f.b.Claimed.UTC()
+	}
+	return at
+}
+
+// maxMessage is how much of a message or name of the agent's is taken. An agent tells no more.
+const maxMessage = 4 << 10
+
+func clean(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxMessage)], "\uFFFD")
+}
 
 // maxCommandText is how much of a command's text its record keeps.
 const maxCommandText = 1000

@@ -88,6 +88,19 @@ func TestImpossibleTime(t *testing.T) {
 	}
 }
 
+// TestForgedTime has a build tell times at which it did not run, and more than an agent would.
+func TestForgedTime(t *testing.T) {
+	b := newBench(t, nil)
+	b.start()
+	build := b.run(`{version: 0.2, phases: {build: {commands: ["f=/buildsmith/exchange/events; n=$(tail -n 1 $f | sed 's/^{\"n\":\\([0-9]*\\),.*/\\1/'); ` +
+		`for t in 5 200000000000000; do n=$((n+1)); echo '{\"n\":'$n',\"t\":'$t',\"k\":\"phase\",\"p\":\"POST_BUILD\"}' >> $f; done; ` +
+		`m=$(head -c 40000 /dev/zero | tr '\\0' x); echo '{\"n\":'$((n+1))',\"t\":6,\"k\":\"end\",\"p\":\"POST_BUILD\",\"s\":\"FAILED\",\"m\":\"'$m'\"}' >> $f; sleep 0.5"]}}}`)
+	p := build.Phase(store.PhasePostBuild)
+	if p == nil || p.Start.Before(build.Claimed) || p.Start.After(time.Now()) || p.End.Before(p.Start) || len(p.Message) != 4096 {
+		t.Errorf("%s %s %+v", build.Status, phasesOf(&build), p)
+	}
+}
+
 // A busySandbox does not remove at once.
 type busySandbox struct {
 	runner.Sandbox

@@ -24,13 +24,13 @@ func (w *Web) loginForm(c echo.Context, v *visit) error {
 }
 
 func (w *Web) login(c echo.Context, v *visit) error {
-	from, now := address(c.Request()), w.access.now()
-	if w.access.fails.tooMany(from, now) {
-		c.Response().Header().Set("Retry-After", "60")
-		return errTries
-	}
 	to := localPath(c.FormValue("return_to"))
-	if !w.access.isToken(strings.TrimSpace(c.FormValue("token"))) {
+	if !w.access.isToken(strings.TrimSpace(c.FormValue("token"))) { // the right one is never turned away for others' wrong ones
+		from, now := address(c.Request()), w.access.now()
+		if w.access.fails.tooMany(from, now) {
+			c.Response().Header().Set("Retry-After", "60")
+			return errTries
+		}
 		w.access.fails.add(from, now)
 		w.Log.Warn("somebody tried to log in with a wrong admin token", "address", from)
 		return w.render(c, http.StatusUnauthorized, v, "login", "Log in", loginData{to, true})

@@ -125,13 +125,15 @@ func lastLines(text string) string {
 // ErrGone says that the forge has the wanted commit or ref no longer: the author's failure.
 var ErrGone = errors.New("gone")
 
-// ErrTooLarge says that a commit has more than can be checked out: the author's failure.
+// ErrTooLarge says that a commit has more than can be checked out, or longer names: the author's failure.
 var ErrTooLarge = errors.New("too large")
 
-// isOutOfMemory reports whether git failed because it got no more memory.
-func isOutOfMemory(err error) bool {
+var tooLarge = regexp.MustCompile(`(?i)out of memory|file name too long`)
+
+// isTooLarge reports whether git failed because it got no more memory, or a name that no file can have.
+func isTooLarge(err error) bool {
 	var failed *gitError
-	return errors.As(err, &failed) && strings.Contains(strings.ToLower(failed.stderr), "out of memory")
+	return errors.As(err, &failed) && tooLarge.MatchString(failed.stderr)
 }
 
 var gone = regexp.MustCompile(`not our ref|couldn't find remote ref|no such remote ref|unadvertised object|remote error: upload-pack: not our ref`)

@@ -240,7 +240,7 @@ func (l *Lease) Checkout(ctx context.Context, want Want, dir, objectsAt string) 
 	l.mirrors.git.options.At("half a checkout")
 	_, err := l.mirrors.git.run(ctx, dir, []string{"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + l.Objects},
 		"checkout", "--quiet", "--force", "--detach", want.Commit)
-	if isOutOfMemory(err) {
+	if isTooLarge(err) {
 		err = fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
 	if err != nil {

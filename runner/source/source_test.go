@@ -474,3 +474,21 @@ func TestNoGit(t *testing.T) {
 		t.Errorf("Checkout = %v", err)
 	}
 }
+
+// TestLongName checks out a file whose name no file system takes.
+func TestLongName(t *testing.T) {
+	f := newForge(t)
+	f.commit("refs/heads/main", map[string]string{"a": "x"})
+	cmd := exec.Command("git", "mktree")
+	cmd.Dir, cmd.Stdin = f.work, strings.NewReader("100644 blob "+gitIn(t, f.work, "rev-parse", "HEAD:a")+"\t"+strings.Repeat("n", 300)+"\n")
+	tree, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit := gitIn(t, f.work, "commit-tree", "-m", "long", strings.TrimSpace(string(tree)))
+	gitIn(t, f.work, "push", "--quiet", "origin", commit+":refs/heads/long")
+	err = lease(t, newMirrors(t), f.remote()).Checkout(t.Context(), Want{Commit: commit}, filepath.Join(t.TempDir(), "tree"), "/objects")
+	if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "File name too long") {
+		t.Errorf("Checkout = %v", err)
+	}
+}

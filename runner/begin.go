@@ -120,6 +120,7 @@ var (
 func (w *work) beginIn(ctx context.Context) (*ending, error) {
 	both, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	begunAt := w.r.Store.Now()
 	// The log begins here. What an attempt that did not hand over its job wrote goes.
 	if err := errors.Join(w.out.Restart(), w.logf("Running on buildsmith"), w.logf("Waiting for agent ping")); err != nil {
 		return nil, err
@@ -158,6 +159,7 @@ func (w *work) beginIn(ctx context.Context) (*ending, error) {
 	}
 	if err := w.change(func(b *store.Build) {
 		b.Leave(store.PhaseProvisioning, provisionedAt, store.Succeeded, "", "")
+		b.Enter(store.PhaseDownloadSource, begunAt) // a sandbox that waited was given without
 		b.Leave(store.PhaseDownloadSource, sourceAt, store.Succeeded, "", "")
 		b.Spec, b.Skeleton, b.Problems = text.name, skeleton, text.problems
 		b.Sandbox.Job = true

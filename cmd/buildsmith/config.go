@@ -162,11 +162,35 @@ func explain(path string, err error) problems {
 			line, rest = m[1], m[2]
 		}
 		if m := badType.FindStringSubmatch(rest); m != nil {
-			rest = fmt.Sprintf("%q is a %s where a %s belongs", m[2], m[1], strings.TrimPrefix(m[3], "main."))
+			rest = fmt.Sprintf("%q is %s where %s belongs", m[2], inWords(m[1]), inWords(strings.TrimPrefix(m[3], "main.")))
 		}
 		p = append(p, fmt.Sprintf("%s:%s: %s", path, line, rest))
 	}
 	return p
+}
+
+// inWords names a kind of YAML's, or a type of the configuration's.
+func inWords(kind string) string {
+	switch kind {
+	case "str", "string":
+		return "a text"
+	case "int", "int64":
+		return "a whole number"
+	case "float", "float64":
+		return "a number"
+	case "bool":
+		return "true or false"
+	case "map":
+		return "a block of keys"
+	case "seq":
+		return "a list"
+	case "null":
+		return "nothing"
+	}
+	if strings.HasPrefix(kind, "[]") {
+		return "a list"
+	}
+	return "a block of keys"
 }
 
 // keysOf lists the keys of one of the configuration's types.

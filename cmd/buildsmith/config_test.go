@@ -119,10 +119,10 @@ func TestConfigProblems(t *testing.T) {
 			`FILE:3: unknown key "appid"; known here: app-id, private-key, webhook-secrets, url`,
 			`FILE:5: unknown key "nam"; known here: name, forge, repository, buildspec, variables, image, timeout, queue-timeout, memory, cpus, processes, disk, log-limit, network, sudo`}},
 		"wrong types": {"slots: many\nreserve: lots\nretention: {builds: soon}\nlocal-forge: [x]\n", []string{
-			`FILE:1: "many" is a str where a int belongs`,
+			`FILE:1: "many" is a text where a whole number belongs`,
 			`FILE:2: "lots" is no size; write a number of bytes, or one such as 512MiB or 20GiB`,
 			`FILE:3: "soon" is no time span; write one such as 90s, 60m, 8h or 30d`,
-			`FILE:4: "" is a seq where a bool belongs`}},
+			`FILE:4: "" is a list where true or false belongs`}},
 		"YAML":     {"a: b: c\n", []string{"FILE:1: mapping values are not allowed in this context"}},
 		"twice":    {"slots: 1\nslots: 2\n", []string{`FILE:2: mapping key "slots" already defined at line 1`}},
 		"a secret": {"github: {app-id: 1, private-key: abc, webhook-secrets: [{file: DIR/secret}]}\n", []string{"FILE:1: a secret does not belong here; write {file: PATH} or {env: NAME}"}},

@@ -80,7 +80,7 @@ func (p *parser) document() *yaml.Node {
 		return nil
 	}
 	if len(p.text) > MaxSize {
-		return whole("the file has %d bytes; a buildspec may have %d", len(p.text), MaxSize)
+		return whole("the file has more than %d bytes, the most that a buildspec may have", MaxSize)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(p.text))
 	var doc yaml.Node

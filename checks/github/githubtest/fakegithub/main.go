@@ -1,63 +1,5 @@
 // Command fakegithub is a GitHub on the own machine, to try a bot against: see package githubtest for what it has and what
-// it checks. It listens on the loopback address only, keeps its repositories in a directory and everything else in memory.
-//
-//	fakegithub [-listen 127.0.0.1:3999] [-data DIR] [-hook URL] [-repo octo/hello]
-//
-// serves until it is interrupted. It writes the private key of the GitHub App and the webhook secret to files and prints what the bot has to be
-// told (its configuration), makes one repository with a buildspec, delivers every push to a repository to the bot, and prints each delivery,
-// each step of a check run, and each request that GitHub would not take.
-//
-//	fakegithub do  [-at URL] ACTION [KEY=TEXT | KEY:=JSON ...]
-//	fakegithub get [-at URL] THING [KEY=TEXT ...]
-//
-// drive a running fakegithub: a request to its address below /_control/, and the answer on the standard output. Numbers,
-// booleans, lists and objects are written as JSON, as in number:=1 merge:=true. The exit status is 1 if the action was
-// refused. Any other program can do the same: POST /_control/ACTION with a JSON object, GET /_control/THING with a query.
-//
-// The actions, with their keys (those in brackets may be missing). An action that is marked with an arrow delivers an event
-// to the bot and says in "delivery" how that was answered, by its status_code and its guid:
-//
-//	repo             repo [private default_branch archived not_installed custom_properties]
-//	fork             repo owner
-//	delete-repo      repo
-//	rename-repo      repo name
-//	private          repo private
-//	user             user                    says the token that git takes as the user's password
-//	organization     organization members
-//	permission       repo user role          admin, maintain, write, triage, read or none
-//	suspend          account suspended
-//	commit           repo branch [message files remove author parent]
-//	ref              repo ref [sha]          moves or removes a branch or a tag
-//	push           > repo ref                what has happened to the ref since the bot was told last
-//	pull-request   > repo head [base user title body draft]   head is a branch or, of a fork, owner:branch
-//	synchronize    > repo number
-//	reopen         > repo number
-//	close          > repo number [merge]
-//	issue            repo user title
-//	comment        > repo number user body
-//	rerequest      > check_run user
-//	rerequest-suite> suite user
-//	request-action > check_run user identifier
-//	ping           >
-//	deliver        > event payload [guid unsigned signature secret header]
-//	replay         > guid [as]               an earlier delivery, byte for byte; under another GUID with as
-//	hook             url                     where events go from now on
-//	fault            [method path times skip delay status header body lost]   see githubtest.Fault; delay as in 200ms
-//	clear-faults
-//	expire           lets all tokens expire
-//
-// The things:
-//
-//	app                                      address, app_id, webhook_secret, private_key
-//	check-runs       repo [sha name wait]    with wait=30s, waits until there are some and all are completed
-//	comments         repo number             with the reactions to each
-//	reactions        comment
-//	statuses         repo sha
-//	tokens
-//	requests
-//	git
-//	deliveries
-//	violations
+// it checks, and help.txt for how it is used.
 package main
 
 import (
@@ -66,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	_ "embed"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -88,6 +31,9 @@ import (
 	"buildsmith/checks/github/githubtest"
 )
 
+//go:embed help.txt
+var help string
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -97,6 +43,10 @@ func main() {
 // run is the program, with its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var err error
+	if len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
+		fmt.Fprint(stdout, help)
+		return 0
+	}
 	if len(args) > 0 && (args[0] == "do" || args[0] == "get") {
 		err = control(ctx, args[0], args[1:], stdout, stderr)
 	} else {

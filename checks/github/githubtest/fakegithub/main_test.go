@@ -182,6 +182,8 @@ func TestWrongUse(t *testing.T) {
 			t.Errorf("fakegithub %q: %s, want %s", args, got, want)
 		}
 	}
-	call(t, 2, "-help")
+	if got := call(t, 0, "--help"); !strings.Contains(got, "fakegithub do  [-at URL] ACTION") {
+		t.Errorf("--help: %s", got)
+	}
 	call(t, 2, "get", "-help")
 }

@@ -17,7 +17,7 @@ import (
 // A Publisher tells a forge. Its errors: one that wraps ErrRefused says that the forge will never take the report; a
 // *WaitError says when to try again; any other is tried again later.
 type Publisher interface {
-	// Create makes a check and returns the forge's id of it.
+	// Create makes a check and returns the forge's id of it: with an error too, if the check is there all the same.
 	Create(ctx context.Context, r store.Repo, report *Report) (remote string, err error)
 	// Update changes a check. Annotations that the forge has of it are not to be told again: told is the report that it
 	// acknowledged last, nil if nobody knows.
@@ -54,7 +54,19 @@ const (
 	firstPause = 2 * time.Second
 	lastPause  = 5 * time.Minute
 	giveUp     = 24 * time.Hour
+	// longestPause is how long a forge can have us wait. GitHub's limits end within an hour.
+	longestPause = 2 * time.Hour
 )
+
+// remaining is how long there is to wait for a time that was set no further ahead than longest. One that is further ahead was
+// set before somebody set the clock back: there is nothing to wait for.
+func remaining(at, now time.Time, longest time.Duration) time.Duration {
+	wait := at.Sub(now)
+	if wait < 0 || wait > longest {
+		return 0
+	}
+	return wait
+}
 
 // Config is what a Reporter works with.
 type Config struct {
@@ -93,10 +105,11 @@ type account struct {
 	until  time.Time // the forge takes nothing before
 }
 
-// take gives how long to wait for the next request; zero if it may go now, which it then does.
-func (a *account) take(now time.Time, interval time.Duration, burst int) time.Duration {
-	if now.Before(a.until) {
-		return a.until.Sub(now)
+// take gives how long to wait for the next request; zero if it may go now, which it then does. One that must not wait may
+// borrow as much as the budget holds at most: what comes later waits longer for it.
+func (a *account) take(now time.Time, interval time.Duration, burst int, borrow bool) time.Duration {
+	if wait := remaining(a.until, now, longestPause); wait > 0 {
+		return wait
 	}
 	if interval <= 0 {
 		return 0
@@ -104,11 +117,15 @@ func (a *account) take(now time.Time, interval time.Duration, burst int) time.Du
 	if a.filled.IsZero() {
 		a.tokens = float64(burst)
 	} else {
-		a.tokens = min(float64(burst), a.tokens+float64(now.Sub(a.filled))/float64(interval))
+		a.tokens = min(float64(burst), a.tokens+float64(max(0, now.Sub(a.filled)))/float64(interval))
 	}
 	a.filled = now
-	if a.tokens < 1 {
-		return time.Duration((1 - a.tokens) * float64(interval))
+	needed := 1.0
+	if borrow {
+		needed -= float64(burst)
+	}
+	if a.tokens < needed {
+		return time.Duration((needed - a.tokens) * float64(interval))
 	}
 	a.tokens--
 	return 0
@@ -148,9 +165,11 @@ type letter struct {
 	order   time.Time
 }
 
-// Ranks: what is final first, then what is not there at all, then what has changed.
+// Ranks: the end of a build first, for which people and branch protection wait; then what else is final, then what is not
+// there at all, then what has changed.
 const (
-	rankFinal = iota
+	rankEnd = iota
+	rankFinal
 	rankNew
 	rankChange
 )
@@ -195,7 +214,7 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 			continue // it calls when it is done
 		}
 		interval, burst := publisher.Pace()
-		if pause := a.take(now, interval, burst); pause > 0 {
+		if pause := a.take(now, interval, burst, l.rank == rankEnd); pause > 0 {
 			wait = min(wait, pause)
 			continue
 		}
@@ -236,23 +255,25 @@ func (r *Reporter) letters() (letters []letter, silent []store.Subject, wait tim
 	}
 	// Rendered outside of the transaction, since links are made by another one.
 	for _, s := range subjects {
-		repo, reports := r.render(s)
+		repo := repoOf(s)
 		if r.Publishers[repo.Forge] == nil {
-			silent = append(silent, s)
-			continue
+			continue // until a server is configured for that forge again
 		}
+		reports := r.render(s)
 		left := false
 		for _, report := range reports {
 			l := letter{subject: s, repo: repo, report: report, told: told[s.ID()][report.Name], rank: rankChange, order: report.Started}
-			if l.told.GivenUp || l.told.Digest == report.Digest() {
+			if digest := report.Digest(); l.told.GivenUp || l.told.Digest == digest || l.told.Refused == digest {
 				continue
 			}
 			left = true
-			if due := l.due(); due.After(now) {
-				wait = min(wait, due.Sub(now))
+			if pause := l.pause(now); pause > 0 {
+				wait = min(wait, pause)
 				continue
 			}
 			switch {
+			case report.Status == Completed && s.Build != nil && report.Name == s.Build.Check:
+				l.rank, l.order = rankEnd, report.Completed
 			case report.Status == Completed:
 				l.rank, l.order = rankFinal, report.Completed
 			case l.told.Remote == "":
@@ -267,22 +288,27 @@ func (r *Reporter) letters() (letters []letter, silent []store.Subject, wait tim
 	return letters, silent, wait, nil
 }
 
-// due is when a letter may go: what runs is not told of too often, what failed is tried again after a while.
-func (l *letter) due() time.Time {
-	due := l.told.Next
-	if l.told.Remote != "" && l.report.Status != Completed && l.told.Status == l.report.Status {
-		if next := l.told.At.Add(updateEvery); next.After(due) {
-			due = next
-		}
+// pause is how long a letter has to wait: what runs is not told of too often, what failed is tried again after a while.
+func (l *letter) pause(now time.Time) time.Duration {
+	pause := remaining(l.told.Next, now, longestPause)
+	if same := l.told.Remote != "" && l.told.Status == l.report.Status; l.report.Status != Completed && (same || l.told.Refused != "") {
+		pause = max(pause, remaining(l.told.At.Add(updateEvery), now, updateEvery))
 	}
-	return due
+	return pause
 }
 
-func (r *Reporter) render(s store.Subject) (store.Repo, []Report) {
+func repoOf(s store.Subject) store.Repo {
 	if s.Notice != nil {
-		return s.Notice.Repo, []Report{RenderNotice(s.Notice, r.Options)}
+		return s.Notice.Repo
 	}
-	return s.Build.Repo, Render(s.Build, r.Options)
+	return s.Build.Repo
+}
+
+func (r *Reporter) render(s store.Subject) []Report {
+	if s.Notice != nil {
+		return []Report{RenderNotice(s.Notice, r.Options)}
+	}
+	return Render(s.Build, r.Options)
 }
 
 // send tells one report and records what came of it. It returns the time before which the forge takes nothing more.
@@ -296,18 +322,23 @@ func (r *Reporter) send(ctx context.Context, publisher Publisher, l letter) (unt
 	switch {
 	case err == nil:
 		told.Digest, told.Status, told.At, told.Creating = l.report.Digest(), l.report.Status, now, false
-		told.Tries, told.Problem, told.Next = 0, "", time.Time{}
+		told.Tries, told.Problem, told.Refused, told.Next = 0, "", "", time.Time{}
 		told.Report, _ = json.Marshal(l.report)
 		r.Told.Add(1)
 		if b := l.subject.Build; b != nil && b.Done() && l.report.Name == b.Check {
-			r.lag.Store(int64(now.Sub(b.Ended)))
+			r.lag.Store(int64(max(0, now.Sub(b.Ended))))
 		}
 	case errors.As(err, &wait):
 		until = wait.Until
-		told.Problem, told.Next = err.Error(), wait.Until
+		if latest := now.Add(longestPause); until.After(latest) {
+			until = latest
+		}
+		told.Problem, told.Next = err.Error(), until
 		r.failed(&l, err)
 	case errors.Is(err, ErrRefused):
-		told.Problem, told.GivenUp = err.Error(), true
+		// What is told next may be taken all the same, and of a build that goes on there is more to tell.
+		told.Problem, told.Refused, told.At, told.Creating = err.Error(), l.report.Digest(), now, false
+		told.Tries, told.Next, told.GivenUp = 0, time.Time{}, l.report.Status == Completed
 		r.failed(&l, err)
 	case context.Cause(ctx) == context.Canceled:
 		return until // the server stops; nothing is known of what the forge did
@@ -361,10 +392,10 @@ func (r *Reporter) tell(ctx context.Context, publisher Publisher, l *letter, tol
 	}
 	r.Store.At("before the report")
 	remote, err := publisher.Create(ctx, l.repo, &l.report)
+	told.Remote = remote
 	if err != nil {
 		return err
 	}
-	told.Remote = remote
 	r.Store.At("check created")
 	return nil
 }

@@ -98,6 +98,7 @@ type office struct {
 	t     *testing.T
 	store *store.Store
 	board *board
+	forge string // whose publisher the reporter has
 	mu    sync.Mutex
 	now   time.Time
 	stop  func()
@@ -105,7 +106,7 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{t: t, now: begin, board: &board{checks: map[string]*Report{}}, stop: func() {}}
+	o := &office{t: t, now: begin, forge: "test", board: &board{checks: map[string]*Report{}}, stop: func() {}}
 	s, err := store.Open(t.TempDir(), store.Options{Now: func() time.Time { o.mu.Lock(); defer o.mu.Unlock(); return o.now }})
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func newOffice(t *testing.T) *office {
 
 func (o *office) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := New(Config{Store: o.store, Publishers: map[string]Publisher{"test": o.board}, Options: options, Log: slog.New(slog.DiscardHandler)})
+	r := New(Config{Store: o.store, Publishers: map[string]Publisher{o.forge: o.board}, Options: options, Log: slog.New(slog.DiscardHandler)})
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
 	o.stop = func() { cancel(); running.Wait(); o.stop = func() {} }
@@ -299,8 +300,12 @@ func TestRefusedIsGivenUp(t *testing.T) {
 	o.silent()
 	o.change(b.ID, func(b *store.Build) { b.End(store.Succeeded, begin) })
 	o.silent()
-	if said := o.board.said(); len(said) != 1 {
-		t.Errorf("said %v", said)
+	if err := o.store.Update(func(tx *store.Tx) error { return tx.Unsay(b.ID) }); err != nil {
+		t.Fatal(err)
+	}
+	o.silent()
+	if said, want := o.board.said(), []string{"create buildsmith queued", "create buildsmith completed success"}; !slices.Equal(said, want) {
+		t.Errorf("said %v, want %v", said, want)
 	}
 	if err := o.store.View(func(tx *store.Tx) error {
 		told, err := tx.Told(b.ID, "buildsmith")
@@ -310,6 +315,34 @@ func TestRefusedIsGivenUp(t *testing.T) {
 		return err
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRefusedUpdate has the forge refuse one report of a check that runs, as it does for a while after a repository was
+// moved: that one is not told again, and the next ones are.
+func TestRefusedUpdate(t *testing.T) {
+	o := newOffice(t)
+	o.start()
+	b := o.submit("c")
+	o.shows(map[string]string{b.ID: "queued"})
+	o.board.mu.Lock()
+	o.board.fail = func(_ string, r *Report) error {
+		if r.Status == InProgress {
+			return fmt.Errorf("%w: 404", ErrRefused)
+		}
+		return nil
+	}
+	o.board.mu.Unlock()
+	o.change(b.ID, func(b *store.Build) { b.Claimed = begin })
+	o.silent()
+	o.advance(time.Hour)
+	o.silent()
+	o.change(b.ID, func(b *store.Build) { b.End(store.Failed, begin) })
+	o.shows(map[string]string{b.ID: "completed failure"})
+	o.silent()
+	want := []string{"create buildsmith queued", "update buildsmith in_progress", "update buildsmith completed failure"}
+	if said := o.board.said(); !slices.Equal(said, want) {
+		t.Errorf("said %v, want %v", said, want)
 	}
 }
 
@@ -378,18 +411,24 @@ func TestNoticesAreTold(t *testing.T) {
 	o.silent()
 }
 
-func TestUnknownForge(t *testing.T) {
+// TestForgeAway has a build end while its forge is out of the configuration: it is told when the forge is back.
+func TestForgeAway(t *testing.T) {
 	o := newOffice(t)
 	o.start()
-	if err := o.store.Update(func(tx *store.Tx) error {
-		p, err := tx.Project(store.Repo{Forge: "gone", ID: "1", Name: "o/r"}, "")
-		if err == nil {
-			_, err = tx.Submit(p, store.Build{Check: "buildsmith"})
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
+	b := o.submit("c")
+	o.shows(map[string]string{b.ID: "queued"})
+	o.stop()
+	o.forge = "another"
+	o.start()
+	o.change(b.ID, func(b *store.Build) { b.End(store.Succeeded, begin) })
+	time.Sleep(50 * time.Millisecond)
+	if said := o.board.said(); len(said) != 1 {
+		t.Errorf("said %v to another forge", said)
 	}
+	o.stop()
+	o.forge = "test"
+	o.start()
+	o.shows(map[string]string{b.ID: "completed success"})
 	o.silent()
 }
 
@@ -397,14 +436,104 @@ func TestPaceOfAnAccount(t *testing.T) {
 	a := &account{}
 	now := begin
 	for i, want := range []time.Duration{0, 0, time.Second, time.Second} {
-		if got := a.take(now, time.Second, 2); got != want {
+		if got := a.take(now, time.Second, 2, false); got != want {
 			t.Errorf("request %d waits %v, want %v", i, got, want)
 		}
 	}
-	if got := a.take(now.Add(500*time.Millisecond), time.Second, 2); got != 500*time.Millisecond {
+	if got := a.take(now.Add(500*time.Millisecond), time.Second, 2, false); got != 500*time.Millisecond {
 		t.Errorf("after half a second: %v", got)
 	}
-	if got := a.take(now.Add(10*time.Second), time.Second, 2); got != 0 {
+	now = now.Add(10 * time.Second)
+	if got := a.take(now, time.Second, 2, false); got != 0 {
 		t.Errorf("after a rest: %v", got)
+	}
+	for i, want := range []time.Duration{0, 0, 0, time.Second} { // one that is left, and two that are borrowed
+		if got := a.take(now, time.Second, 2, true); got != want {
+			t.Errorf("borrowing %d waits %v, want %v", i, got, want)
+		}
+	}
+	if got := a.take(now, time.Second, 2, false); got != 3*time.Second {
+		t.Errorf("after borrowing: %v", got)
+	}
+}
+
+// TestEndIsTold ends a build when the budget of requests is spent: its own check, which people wait for, is told of at once,
+// and those of its phases as the budget allows.
+func TestEndIsTold(t *testing.T) {
+	o := newOffice(t)
+	o.board.pace = time.Minute
+	o.start()
+	b := o.submit("c")
+	o.change(b.ID, func(b *store.Build) {
+		b.Claimed, b.Skeleton = begin, []string{store.PhaseInstall, store.PhaseBuild}
+		b.Leave(store.PhaseInstall, begin, store.Succeeded, "", "")
+		b.Leave(store.PhaseBuild, begin, store.Succeeded, "", "")
+	})
+	for range 400 {
+		if len(o.board.said()) == 2 { // of three
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	o.change(b.ID, func(b *store.Build) { b.End(store.Succeeded, begin.Add(time.Second)) })
+	for range 400 {
+		if o.board.shown()[b.ID] == "completed success" {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if said := o.board.said(); len(said) != 3 || !strings.HasSuffix(said[2], " buildsmith completed success") {
+		t.Errorf("said %v", said)
+	}
+	for range 10 {
+		o.advance(time.Minute)
+		time.Sleep(10 * time.Millisecond)
+	}
+	o.shows(map[string]string{b.ID: "completed success", b.ID + "/INSTALL": "completed success", b.ID + "/BUILD": "completed success"})
+}
+
+// TestClockSetBack has somebody set the clock back by a day: nothing waits for a day.
+func TestClockSetBack(t *testing.T) {
+	a := &account{}
+	for range 2 {
+		a.take(begin, time.Second, 2, false)
+	}
+	if got := a.take(begin.Add(-24*time.Hour), time.Second, 2, false); got != time.Second {
+		t.Errorf("a spent account waits %v", got)
+	}
+	a.until = begin.Add(time.Hour)
+	if got := a.take(begin.Add(-23*time.Hour), time.Second, 2, false); got != 0 {
+		t.Errorf("an account that had to wait waits %v", got)
+	}
+
+	o := newOffice(t)
+	down := true
+	o.board.fail = func(string, *Report) error {
+		if down {
+			return errors.New("502")
+		}
+		return nil
+	}
+	o.start()
+	b := o.submit("c")
+	for range 200 {
+		if len(o.board.said()) > 0 {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond)
+	o.board.mu.Lock()
+	down = false
+	o.board.mu.Unlock()
+	o.advance(-24 * time.Hour)
+	o.shows(map[string]string{b.ID: "queued"})
+	o.change(b.ID, func(b *store.Build) { b.Claimed = begin })
+	o.shows(map[string]string{b.ID: "in_progress"})
+	o.advance(-24 * time.Hour) // what is told of seldom was told in the future
+	o.change(b.ID, func(b *store.Build) { b.Enter(store.PhaseInstall, begin) })
+	o.silent()
+	if said := o.board.said(); said[len(said)-1] != "update buildsmith in_progress" {
+		t.Errorf("said %v", said)
 	}
 }

@@ -56,7 +56,8 @@ func addText(t *tar.Writer, name, text string) error {
 	return err
 }
 
-// addTree adds the files below a path of the data directory. Of Git repositories it adds what names objects before the
+// addTree adds the files below a path of the data directory, without those that are being written and without locks, which
+// nobody would hold where the backup is restored. Of Git repositories it adds what names objects before the
 // objects, so that every name it kept finds its objects, whatever is pushed meanwhile.
 func (s *Store) addTree(t *tar.Writer, name string) error {
 	var dirs, files []string
@@ -70,7 +71,7 @@ func (s *Store) addTree(t *tar.Writer, name string) error {
 		switch {
 		case e.IsDir():
 			dirs = append(dirs, path)
-		case e.Type().IsRegular() && !strings.HasSuffix(path, ".tmp"):
+		case e.Type().IsRegular() && !strings.HasSuffix(path, ".tmp") && !strings.HasSuffix(path, ".lock"):
 			files = append(files, path)
 		}
 		return nil

@@ -349,6 +349,10 @@ func TestBackup(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(s.Dir(), "git", "x.git", "refs", "heads"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	lock := filepath.Join("git", "x.git", "refs", "heads", "main.lock") // of a push that is under way
+	if err := os.WriteFile(filepath.Join(s.Dir(), lock), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	key := must[string](t)(s.LinkKey(b.ID, repo))
 	var backup bytes.Buffer
 	if err := s.Backup(&backup, "admin.token", "git", "missing"); err != nil {
@@ -379,6 +383,9 @@ func TestBackup(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, "git", "x.git", "refs", "heads")); err != nil || !info.IsDir() {
 		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, lock)); err == nil {
+		t.Error("a lock was restored")
 	}
 	if err := Restore(dir, &backup); err == nil || !strings.Contains(err.Error(), "is not empty; name a new directory") {
 		t.Errorf("Restore = %v", err)

@@ -11,11 +11,12 @@ type Told struct {
 	Remote   string    `json:",omitempty"` // the forge's id of the check, once it is known
 	Digest   string    `json:",omitempty"` // of the report that the forge has acknowledged
 	Status   string    `json:",omitempty"` // of that report
-	At       time.Time // when it was acknowledged
+	At       time.Time // when it was acknowledged, or refused
 	Creating bool      `json:",omitempty"` // a create is on its way, or its answer was lost
 	Tries    int       `json:",omitempty"` // failures since
 	Next     time.Time // not to be tried before
 	Problem  string    `json:",omitempty"` // the last failure
+	Refused  string    `json:",omitempty"` // digest of the report that the forge did not take, if that was the last
 	GivenUp  bool      `json:",omitempty"` // the forge will never take it
 
 	Report []byte `json:",omitempty"` // for a forge that keeps its reports here: the report as it was told

@@ -1,10 +1,14 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"buildsmith/store"
@@ -29,10 +33,9 @@ func (i *Intake) comment(ctx context.Context, p *pending) (decision, error) {
 		return nil, fmt.Errorf("asking what %s may do: %w", e.Comment.Author.Login, err)
 	}
 	refuse := func(format string, args ...any) (decision, error) {
-		if err := forge.Acknowledge(ctx, e.Repo, e.Comment, store.ReactionRefused); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, fmt.Errorf("answering the comment: %w", err)
+		if err := i.acknowledge(ctx, forge, p, store.ReactionRefused); err != nil {
+			return nil, err
 		}
-		i.Store.At("comment acknowledged")
 		return nothing(format, args...), nil
 	}
 	if permission < store.PermissionWrite {
@@ -74,11 +77,23 @@ func (i *Intake) comment(ctx context.Context, p *pending) (decision, error) {
 		}
 		return i.held(p, projects, t, stranger), nil
 	}
-	if err := forge.Acknowledge(ctx, e.Repo, e.Comment, store.ReactionAccepted); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("answering the comment: %w", err)
+	if err := i.acknowledge(ctx, forge, p, store.ReactionAccepted); err != nil {
+		return nil, err
+	}
+	return i.commanded(p, commands, projects, t), nil
+}
+
+// acknowledge answers a comment by a reaction. It is decoration: one that the forge will never take is done without.
+func (i *Intake) acknowledge(ctx context.Context, forge Forge, p *pending, with store.Reaction) error {
+	err := forge.Acknowledge(ctx, p.event.Repo, p.event.Comment, with)
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, fs.ErrPermission):
+		i.Log.Warn("a comment is not answered by a reaction", "delivery", p.delivery.Seq, "repo", p.event.Repo.Name, "err", err)
+	case err != nil:
+		return fmt.Errorf("answering the comment: %w", err)
 	}
 	i.Store.At("comment acknowledged")
-	return i.commanded(p, commands, projects, t), nil
+	return nil
 }
 
 // commanded does what commands ask for, in their order.
@@ -271,20 +286,22 @@ func (i *Intake) startRequest(ctx context.Context, p *pending) (decision, error)
 	}
 	forge, err := i.forge(stored.Repo)
 	if err != nil {
-		return nil, err
+		return nothing("forge %s is no longer configured", stored.Repo.Forge), nil // no time will help
 	}
-	commit, err := forge.Commit(ctx, stored.Repo, r.Version)
-	if errors.Is(err, store.ErrNotFound) {
-		return nothing("%s has no branch, tag or commit %q", stored.Repo.Name, r.Version), nil
+	var t store.Trigger
+	var reason string
+	if number := pullNumber.FindStringSubmatch(r.Version); number != nil {
+		t, reason, err = pullVersion(ctx, forge, stored.Repo, number[1])
+	} else {
+		t, reason, err = i.version(ctx, forge, stored.Repo, r.Version)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("looking for %s of %s: %w", r.Version, stored.Repo.Name, err)
+		return nil, fmt.Errorf("looking for %s of %s: %w", cmp.Or(r.Version, "the newest commit"), stored.Repo.Name, err)
 	}
-	version := r.Version
-	if version == "" {
-		version = commit.Hash
+	if reason != "" {
+		return nothing("%s", reason), nil
 	}
-	t := store.Trigger{Commit: commit.Hash, SourceVersion: version, Title: firstLine(commit.Message), Actor: store.Account{Login: r.By}, Initiator: r.By, Delivery: p.delivery.Seq}
+	t.Actor, t.Initiator, t.Delivery = store.Account{Login: r.By}, r.By, p.delivery.Seq
 	alone := len(i.known(stored.Repo)) == 1
 	return func(tx *store.Tx) (verdict, error) {
 		now, ok, err := tx.ProjectByName(stored.Name)
@@ -294,6 +311,64 @@ func (i *Intake) startRequest(ctx context.Context, p *pending) (decision, error)
 		b, err := tx.Submit(now, store.Build{Check: checkName(now.Name, alone), Trigger: t, Settings: i.settings(now, i.Settings), AskedBy: r.By})
 		return verdict{builds: []string{b.ID}}, err
 	}, nil
+}
+
+// pullNumber is a version that names a pull request.
+var pullNumber = regexp.MustCompile(`^pr/([1-9][0-9]{0,8})$`)
+
+// pullVersion gives the trigger of a pull request that somebody asked for by its number, or says why there is none.
+func pullVersion(ctx context.Context, forge Forge, r store.Repo, digits string) (t store.Trigger, reason string, err error) {
+	number, err := strconv.Atoi(digits)
+	if err != nil {
+		return t, "", err
+	}
+	pr, err := forge.PullRequest(ctx, r, number)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return t, fmt.Sprintf("%s has no pull request %d", r.Name, number), nil
+	case err != nil:
+		return t, "", err
+	case !store.ValidHash(pr.Head) || !store.ValidRef(pr.HeadRef) || !store.ValidRef(pr.BaseRef):
+		return t, fmt.Sprintf("pull request %d has no valid head or base", number), nil
+	}
+	t = pullRequestTrigger(r, &pr, "")
+	t.Automatic = false
+	return t, "", nil
+}
+
+// version gives the trigger of a commit that somebody asked for by a branch, a tag or its hash, or says why there is none. A
+// commit that is not known to belong to the repository is taken for a fork's.
+func (i *Intake) version(ctx context.Context, forge Forge, r store.Repo, version string) (t store.Trigger, reason string, err error) {
+	commit, err := forge.Commit(ctx, r, version)
+	if errors.Is(err, store.ErrNotFound) {
+		return t, fmt.Sprintf("%s has no branch, tag or commit %q", r.Name, version), nil
+	}
+	if err != nil {
+		return t, "", err
+	}
+	own := version == "" // the newest of the default branch
+	if !own {
+		if own, err = i.builtHere(r, commit.Hash); err != nil {
+			return t, "", err
+		}
+	}
+	if !own {
+		if own, err = forge.Owns(ctx, r, version, commit.Hash); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return t, "", err
+		}
+	}
+	return store.Trigger{Commit: commit.Hash, SourceVersion: cmp.Or(version, commit.Hash), Fork: !own, Title: firstLine(commit.Message)}, "", nil
+}
+
+// builtHere reports whether a commit was built because of an event that shows that it belongs to the repository: a push, or
+// a pull request from the repository itself.
+func (i *Intake) builtHere(r store.Repo, commit string) (built bool, err error) {
+	err = i.Store.View(func(tx *store.Tx) error {
+		builds, _, err := tx.OfCommit(r, commit)
+		built = slices.ContainsFunc(builds, func(b store.Build) bool { return b.Trigger.Event != "" && !b.Trigger.Fork })
+		return err
+	})
+	return built, err
 }
 
 // projectByRepo finds the only project of a repository by the repository's name.

@@ -178,7 +178,7 @@ func (i *Intake) allCovered(r store.Repo, t store.Trigger) (covered bool, err er
 		builds, _, err := tx.OfCommit(r, t.Commit)
 		for _, project := range i.known(r) {
 			covered = slices.ContainsFunc(builds, func(b store.Build) bool {
-				return b.Trigger.Automatic && (project.Name == "" || b.Project == project.Name)
+				return b.Trigger.Automatic && b.ProjectKey == projectKey(r, project.Name)
 			})
 			if !covered {
 				break
@@ -251,10 +251,19 @@ func (i *Intake) rerunOf(tx *store.Tx, p *pending, b store.Build) (store.Build, 
 	return tx.Submit(stored, store.Build{Check: b.Check, Trigger: t, Settings: i.settings(stored, b.Settings), RerunOf: b.ID, AskedBy: p.event.Sender.Login})
 }
 
+// projectKey is the key of the project that a repository has by a name of the configuration, or by itself. Names do not tell
+// projects apart: where one is taken, the store gives another.
+func projectKey(r store.Repo, name string) string {
+	if name == "" {
+		return r.Key()
+	}
+	return r.Key() + "/" + name
+}
+
 // settings are those of a project now; those given if it is configured no longer.
 func (i *Intake) settings(p store.Project, before store.Settings) store.Settings {
 	for _, project := range i.known(p.Repo) {
-		if project.Name == "" && !p.Configured || project.Name == p.Name {
+		if projectKey(p.Repo, project.Name) == p.Key {
 			return project.Settings
 		}
 	}

@@ -1,18 +1,22 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"buildsmith/store"
 )
 
 const (
-	maxQueue   = 1000 // deliveries in memory
-	maxWorkers = 8    // repositories at a time
+	pageSize     = 200  // deliveries fetched at a time
+	maxKept      = 1000 // deliveries in memory as they were read
+	maxKeptOfKey = 10   // those of one repository
+	maxWorkers   = 8    // repositories at a time
 
 	lookupTime  = 30 * time.Second // for all questions of one try
 	firstRetry  = 5 * time.Second
@@ -20,31 +24,40 @@ const (
 	maxAttempts = 150 // tries of one delivery: about a day
 )
 
-// A pending delivery waits in memory for its turn.
+// A pending delivery is one that is being decided on, or has been read and waits in memory for its turn.
 type pending struct {
 	delivery store.Delivery
 	event    Event
 	problem  string // why it could not be decoded
+	unread   error  // why its body could not be read, which another try may
 }
 
-// key names what must be kept in order.
+// key names what must be kept in order: a repository, or what somebody asked for by name.
 func (p *pending) key() string {
+	if p.delivery.Forge == store.ForgeAPI {
+		r := &p.event.Request
+		return p.delivery.Forge + "/" + r.Project + "/" + r.Build
+	}
 	if p.event.Repo.ID == "" {
-		return p.delivery.Forge
+		return cmp.Or(p.delivery.RepoKey, p.delivery.Forge)
 	}
 	return p.event.Repo.Key()
 }
 
 // Run decides on deliveries until ctx is done. It returns when nothing it started is left.
 func (i *Intake) Run(ctx context.Context) error {
-	l := &loop{intake: i, queues: map[string][]*pending{}, working: map[string]bool{}, done: make(chan string)}
+	l := &loop{intake: i, queues: map[string]*queue{}, done: make(chan string)}
 	news, stop := i.Store.Watch()
 	defer stop()
 	for {
-		if err := l.fetch(); err != nil {
+		more, err := l.fetch()
+		if err != nil {
 			i.Log.Error("reading deliveries", "err", err)
 		}
 		wait := l.dispatch(ctx)
+		if more {
+			wait = 0
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -62,71 +75,140 @@ func (i *Intake) Run(ctx context.Context) error {
 	}
 }
 
-// A loop is the state of Run. Its goroutine alone uses it.
+// A loop is the state of Run. Its goroutine alone uses it, but for the first delivery of a queue while that is decided on.
 type loop struct {
 	intake  *Intake
-	queues  map[string][]*pending // by repository, oldest first
-	working map[string]bool       // repositories whose first delivery is being decided
-	queued  int
-	last    uint64 // number of the newest delivery fetched
+	queues  map[string]*queue // by key
+	working int               // queues whose first delivery is being decided on
+	kept    int               // deliveries in memory as they were read
+	last    uint64            // number of the newest delivery fetched
 	done    chan string
 }
 
-// fetch takes new deliveries into the queues, as many as there is room for.
-func (l *loop) fetch() error {
-	if l.queued >= maxQueue {
-		return nil
-	}
+// A queue is what waits under one key. It has all its deliveries, so that they are looked at in order and no other key waits
+// for them; but the first few alone as they were read, the others by their numbers.
+type queue struct {
+	list    []*waiting // oldest first
+	kept    int        // how many of them are in memory as they were read
+	working bool
+}
+
+// A waiting delivery is read again when its turn comes, unless it was kept.
+type waiting struct {
+	seq  uint64
+	next time.Time // not to be tried before
+	kept *pending
+}
+
+// fetch puts the deliveries that came into their queues. It reports whether there may be more.
+func (l *loop) fetch() (more bool, err error) {
 	var list []store.Delivery
 	if err := l.intake.Store.View(func(tx *store.Tx) (err error) {
-		list, err = tx.PendingDeliveries(l.last, maxQueue-l.queued)
+		list, err = tx.PendingDeliveries(l.last, pageSize)
 		return err
 	}); err != nil {
-		return err
+		return false, err
 	}
 	for _, d := range list {
 		p := l.intake.decode(d)
-		l.queues[p.key()] = append(l.queues[p.key()], p)
+		key := p.key()
+		q := l.queues[key]
+		if q == nil {
+			q = &queue{}
+			l.queues[key] = q
+		}
+		w := &waiting{seq: d.Seq, next: d.Next}
+		if l.kept < maxKept && q.kept < maxKeptOfKey && q.kept == len(q.list) {
+			w.kept = p
+			l.kept++
+			q.kept++
+		}
+		q.list = append(q.list, w)
 		l.last = d.Seq
-		l.queued++
 	}
-	return nil
+	return len(list) == pageSize, nil
 }
 
 // dispatch starts what is due, and returns how long to wait for what is not.
 func (l *loop) dispatch(ctx context.Context) time.Duration {
 	wait := time.Hour
 	now := l.intake.Store.Now()
-	for key, queue := range l.queues {
-		if l.working[key] || len(l.working) >= maxWorkers {
+	for key, q := range l.queues {
+		if q.working || l.working >= maxWorkers {
 			continue
 		}
-		if due := queue[0].delivery.Next.Sub(now); due > 0 {
+		// A time further ahead than any pause was set by another clock.
+		if due := q.list[0].next.Sub(now); due > 0 && due <= lastRetry {
 			wait = min(wait, due)
 			continue
 		}
-		l.working[key] = true
+		q.working = true
+		l.working++
+		first := q.list[0]
 		go func() {
-			l.intake.handle(ctx, queue[0])
+			l.intake.take(ctx, first)
 			l.done <- key
 		}()
 	}
 	return wait
 }
 
-// finished takes the first delivery of a queue out, if it has been decided on.
+// finished takes the first delivery of a queue out, if it has been decided on. One that has to wait is read again then.
 func (l *loop) finished(key string) {
-	delete(l.working, key)
-	queue := l.queues[key]
-	if queue[0].delivery.Pending() {
+	q := l.queues[key]
+	q.working = false
+	l.working--
+	first := q.list[0]
+	if first.kept != nil {
+		first.kept = nil
+		l.kept--
+		q.kept--
+	}
+	if !first.next.IsZero() {
 		return
 	}
-	l.queued--
-	if len(queue) == 1 {
+	q.list[0] = nil
+	if q.list = q.list[1:]; len(q.list) == 0 {
 		delete(l.queues, key)
-		return
 	}
-	l.queues[key] = queue[1:]
+}
+
+// take takes a delivery as far as it goes now, and sets when to try again: never, if it has been decided on.
+func (i *Intake) take(ctx context.Context, w *waiting) {
+	p := w.kept
+	if p == nil {
+		d, err := i.waiting(w.seq)
+		if err != nil {
+			i.Log.Error("reading a delivery", "delivery", w.seq, "err", err)
+			w.next = i.Store.Now().Add(firstRetry)
+			return
+		}
+		if !d.Pending() {
+			w.next = time.Time{}
+			return
+		}
+		p = i.decode(d)
+	}
+	i.handle(ctx, p)
+	w.next = time.Time{}
+	if p.delivery.Pending() {
+		w.next = p.delivery.Next
+		if w.next.IsZero() { // it was not tried to its end
+			w.next = i.Store.Now()
+		}
+	}
+}
+
+// waiting reads a delivery that waits. One that is gone has been decided on.
+func (i *Intake) waiting(seq uint64) (d store.Delivery, err error) {
+	err = i.Store.View(func(tx *store.Tx) error {
+		var ok bool
+		if d, ok, err = tx.Delivery(seq); err == nil && !ok {
+			d.Handled = i.Store.Now()
+		}
+		return err
+	})
+	return d, err
 }
 
 // decode reads a delivery. Whatever is in it, it is kept with a reason, if it means nothing.
@@ -139,6 +221,10 @@ func (i *Intake) decode(d store.Delivery) (p *pending) {
 		}
 	}()
 	body, err := i.Store.Body(&d)
+	if broken := (*fs.PathError)(nil); errors.As(err, &broken) && !errors.Is(err, fs.ErrNotExist) {
+		p.unread = err
+		return p
+	}
 	if err != nil {
 		p.problem = err.Error()
 		return p
@@ -190,6 +276,10 @@ func (i *Intake) handle(ctx context.Context, p *pending) {
 	i.Store.At("decoded")
 	if p.problem != "" {
 		i.decide(p, func(*store.Tx) (verdict, error) { return verdict{reason: p.problem}, nil })
+		return
+	}
+	if p.unread != nil {
+		i.postpone(p, p.unread)
 		return
 	}
 	asking, cancel := context.WithTimeout(ctx, lookupTime)

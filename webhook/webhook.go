@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"buildsmith/store"
 
@@ -35,7 +36,11 @@ type Forge interface {
 	Commit(ctx context.Context, r store.Repo, version string) (store.Commit, error)
 	// HasFile reports whether a file is there in a commit.
 	HasFile(ctx context.Context, r store.Repo, commit, path string) (bool, error)
-	// Acknowledge answers a comment by a reaction. More than once is once.
+	// Owns reports whether a commit, which Commit gave for a version, belongs to the repository: one of its branches or tags
+	// leads to it. A forge may give a fork's commits by their hashes as well.
+	Owns(ctx context.Context, r store.Repo, version, commit string) (bool, error)
+	// Acknowledge answers a comment by a reaction. More than once is once. The error wraps fs.ErrPermission if the forge will
+	// never take it.
 	Acknowledge(ctx context.Context, r store.Repo, c store.Comment, with store.Reaction) error
 }
 
@@ -43,9 +48,10 @@ type Forge interface {
 type Source struct {
 	Name string // github, local, ...
 	Host string // github.com
-	// Verify authenticates a delivery over its raw bytes. The error wraps ErrNoSecret if nothing is configured to do it
+	// Verify refuses a delivery whose headers alone show that it is not authentic, before its body is read, and else gives
+	// the func that authenticates it over its raw bytes. The error wraps ErrNoSecret if nothing is configured to do it
 	// with. It is nil for deliveries that the server itself stores.
-	Verify func(h http.Header, body []byte) error
+	Verify func(h http.Header) (signed func(body []byte) error, err error)
 	// Identify gives a delivery's id and event, both empty if the headers lack them.
 	Identify func(h http.Header) (id, event string)
 	// Decode says what a delivery means. It asks nobody. An error means that it can mean nothing.
@@ -77,6 +83,7 @@ type Config struct {
 type Intake struct {
 	Config
 	sources map[string]*Source
+	bodies  allowance
 
 	// Counts of deliveries by what the handler answered.
 	Accepted, Duplicates, Unsigned, Refused atomic.Int64
@@ -114,21 +121,40 @@ func (i *Intake) receive(c echo.Context) error {
 		i.Refused.Add(1)
 		return answer(c, http.StatusUnsupportedMediaType, "the content type is not application/json; set it in the webhook's settings")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxDelivery))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+	if r.ContentLength > maxDelivery {
 		i.Refused.Add(1)
-		return answer(c, http.StatusRequestEntityTooLarge, fmt.Sprintf("a delivery may have %d bytes", maxDelivery))
-	} else if err != nil {
-		i.Refused.Add(1)
-		return answer(c, http.StatusBadRequest, "the body could not be read to its end")
+		return answer(c, http.StatusRequestEntityTooLarge, tooLarge)
 	}
-	switch err := source.Verify(r.Header, body); {
+	signed, err := source.Verify(r.Header)
+	switch {
 	case errors.Is(err, ErrNoSecret):
 		i.Refused.Add(1)
 		return answer(c, http.StatusServiceUnavailable, "no webhook secret is configured; deliveries are not taken unsigned")
 	case err != nil:
 		i.Unsigned.Add(1)
-		return answer(c, http.StatusUnauthorized, "the signature is missing or wrong")
+		return answer(c, http.StatusUnauthorized, unsigned)
+	}
+	size := r.ContentLength
+	if size < 0 {
+		size = maxDelivery // nobody knows
+	}
+	if !i.bodies.take(size) {
+		i.Refused.Add(1)
+		c.Response().Header().Set("Retry-After", "10")
+		return answer(c, http.StatusServiceUnavailable, "too many large deliveries come at a time; send the delivery again later")
+	}
+	defer i.bodies.give(size)
+	body, err := readBody(c)
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+		i.Refused.Add(1)
+		return answer(c, http.StatusRequestEntityTooLarge, tooLarge)
+	} else if err != nil {
+		i.Refused.Add(1)
+		return answer(c, http.StatusBadRequest, "the body could not be read to its end")
+	}
+	if err := signed(body); err != nil {
+		i.Unsigned.Add(1)
+		return answer(c, http.StatusUnauthorized, unsigned)
 	}
 	id, event := source.Identify(r.Header)
 	if id == "" || event == "" || len(id) > 200 || len(event) > 100 {
@@ -150,6 +176,53 @@ func (i *Intake) receive(c echo.Context) error {
 	i.Store.At("delivery stored")
 	return c.JSON(http.StatusAccepted, map[string]any{"delivery": d.Seq})
 }
+
+const unsigned = "the signature is missing or wrong"
+
+var tooLarge = fmt.Sprintf("a delivery may have %d bytes", maxDelivery)
+
+// readBody reads the body of a delivery into as much memory as it says that it needs.
+func readBody(c echo.Context) ([]byte, error) {
+	r := c.Request()
+	// Not every server can do it, and then its own limit holds.
+	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(bodyTime))
+	if r.ContentLength < 0 {
+		return io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxDelivery))
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
+}
+
+// An allowance bounds the memory that bodies have, which hold it before anybody knows whether they are authentic. Its zero
+// value is ready.
+type allowance struct{ used atomic.Int64 }
+
+const (
+	maxBodies = 128 << 20 // bytes of all bodies at a time
+	// largeBodies is what bodies of more than a smallBody may have of it, so that few that are large and slow do not keep
+	// out the many that are neither.
+	largeBodies = 96 << 20
+	smallBody   = 1 << 20
+	// bodyTime is how long a body may take. GitHub hangs up after ten seconds.
+	bodyTime = 20 * time.Second
+)
+
+// take reports whether there is room for so many bytes, and takes it.
+func (a *allowance) take(n int64) bool {
+	limit := int64(maxBodies)
+	if n > smallBody {
+		limit = largeBodies
+	}
+	if a.used.Add(n) > limit {
+		a.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// give gives back what take took.
+func (a *allowance) give(n int64) { a.used.Add(-n) }
 
 func answer(c echo.Context, status int, text string) error {
 	return c.JSON(status, map[string]string{"error": text})

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -56,6 +59,8 @@ type forge struct {
 	permissions map[string]store.Permission
 	commits     map[string]store.Commit
 	noSpec      map[string]bool // commits without a buildspec
+	foreign     map[string]bool // commits of forks
+	unmoved     error           // of reactions
 	down        error
 	asked       []string
 	reactions   []store.Reaction
@@ -98,11 +103,15 @@ func (f *forge) HasFile(_ context.Context, _ store.Repo, commit, path string) (b
 	return !f.noSpec[commit], f.ask("%s in %.7s", path, commit)
 }
 
+func (f *forge) Owns(_ context.Context, _ store.Repo, version, commit string) (bool, error) {
+	return !f.foreign[commit], f.ask("whose is %.7s", commit)
+}
+
 func (f *forge) Acknowledge(_ context.Context, _ store.Repo, _ store.Comment, with store.Reaction) error {
 	f.mu.Lock()
 	f.reactions = append(f.reactions, with)
 	f.mu.Unlock()
-	return f.ask("react %s", with)
+	return errors.Join(f.ask("react %s", with), f.unmoved)
 }
 
 var (
@@ -123,18 +132,23 @@ func newDesk(t *testing.T, projects ...Project) *desk {
 	t.Cleanup(func() { s.Close() })
 	f := &forge{
 		pulls: map[int]store.PullRequest{}, permissions: map[string]store.Permission{"alice": store.PermissionWrite, "eve": store.PermissionRead},
-		commits: map[string]store.Commit{}, noSpec: map[string]bool{},
+		commits: map[string]store.Commit{}, noSpec: map[string]bool{}, foreign: map[string]bool{},
 	}
 	source := Source{
 		Name: "test", Host: "forge.example.org", Forge: f,
-		Verify: func(h http.Header, _ []byte) error {
+		Verify: func(h http.Header) (func([]byte) error, error) {
 			switch h.Get("Signature") {
-			case "good":
-				return nil
+			case "":
+				return nil, errors.New("missing")
 			case "none configured":
-				return ErrNoSecret
+				return nil, ErrNoSecret
 			}
-			return errors.New("wrong")
+			return func([]byte) error {
+				if h.Get("Signature") != "good" {
+					return errors.New("wrong")
+				}
+				return nil
+			}, nil
 		},
 		Identify: func(h http.Header) (string, string) { return h.Get("Id"), h.Get("Event") },
 		Decode: func(event string, body []byte) (e Event, err error) {
@@ -336,6 +350,7 @@ func TestStoreGone(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodPost, "/webhook/test", iotest.ErrReader(errors.New("cut off")))
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Signature", "good")
 	e := echo.New()
 	d.intake.Register(e)
 	if e.ServeHTTP(w, r); w.Code != 400 || !strings.Contains(w.Body.String(), "the body could not be read to its end") {
@@ -779,5 +794,294 @@ func TestRequests(t *testing.T) {
 	}
 	if got := d.request("dance", store.Request{}); got.Reason != `there is no request "dance"` {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestUnsignedBodiesAreNotRead has somebody send a body without a signature: it is refused before any of it is read.
+func TestUnsignedBodiesAreNotRead(t *testing.T) {
+	d := newDesk(t)
+	for signature, want := range map[string]int{"": 401, "none configured": 503} {
+		body := &counting{}
+		r := httptest.NewRequest(http.MethodPost, "/webhook/test", body)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Signature", signature)
+		w := httptest.NewRecorder()
+		e := echo.New()
+		d.intake.Register(e)
+		if e.ServeHTTP(w, r); w.Code != want || body.read > 0 {
+			t.Errorf("signature %q: %d after %d bytes, want %d after none", signature, w.Code, body.read, want)
+		}
+	}
+}
+
+// A counting body counts what is read of it; it never ends.
+type counting struct{ read int }
+
+func (c *counting) Read(p []byte) (int, error) { c.read += len(p); return len(p), nil }
+
+// TestBodiesAreBounded has many large bodies on their way at a time, none of which ends: further ones are refused at once,
+// small ones are not, and all is as before when they have gone.
+func TestBodiesAreBounded(t *testing.T) {
+	d := newDesk(t)
+	e := echo.New()
+	d.intake.Register(e)
+	ctx, cancel := context.WithCancel(t.Context())
+	var sending sync.WaitGroup
+	for n := range largeBodies / maxDelivery {
+		sending.Go(func() {
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/webhook/test", readerFunc(func([]byte) (int, error) {
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}))
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Signature", "forged")
+			if n%2 == 0 {
+				r.ContentLength = maxDelivery // else it is not known
+			}
+			e.ServeHTTP(httptest.NewRecorder(), r)
+		})
+	}
+	for d.intake.bodies.used.Load() < largeBodies/maxDelivery*maxDelivery {
+		time.Sleep(time.Millisecond)
+	}
+	large := bytes.Repeat([]byte(" "), largeBodies%maxDelivery+1)
+	r := httptest.NewRequest(http.MethodPost, "/webhook/test", bytes.NewReader(large))
+	for name, value := range map[string]string{"Content-Type": "application/json", "Signature": "good", "Id": "1", "Event": "push"} {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	if e.ServeHTTP(w, r); w.Code != 503 || w.Header().Get("Retry-After") != "10" || !strings.Contains(w.Body.String(), "too many large deliveries come at a time; send the delivery again later") {
+		t.Errorf("a large delivery among many: %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if status, body := d.post("/webhook/test", "2", "push", "good", []byte("{}")); status != 202 {
+		t.Errorf("a small delivery among many that are large: %d %s", status, body)
+	}
+	cancel()
+	sending.Wait()
+	if status, body := d.post("/webhook/test", "1", "push", "good", large); status != 202 || d.intake.bodies.used.Load() != 0 {
+		t.Errorf("afterwards: %d %s, %d bytes taken", status, body, d.intake.bodies.used.Load())
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestStartOfAPullRequest builds a pull request that is asked for by its number as what it is: one of a fork is a fork's.
+func TestStartOfAPullRequest(t *testing.T) {
+	d := newDesk(t)
+	d.deliver(push("refs/heads/main", hash('a'), ""))
+	d.forge.pulls[7], d.forge.pulls[8] = pulled(7, hash('e'), eve, "666"), pulled(8, hash('c'), alice, repo.ID)
+	odd := pulled(9, hash('c'), alice, repo.ID)
+	odd.HeadRef = "refs/heads/a..b"
+	d.forge.pulls[9] = odd
+	for _, tt := range []struct {
+		version, commit string
+		fork            bool
+		number          int
+		reason          string
+	}{
+		{"pr/7", hash('e'), true, 7, ""},
+		{"pr/8", hash('c'), false, 8, ""},
+		{"pr/9", "", false, 0, "pull request 9 has no valid head or base"},
+		{"pr/10", "", false, 0, "octo/shop has no pull request 10"},
+		{"pr/+7", "", false, 0, `octo/shop has no branch, tag or commit "pr/+7"`},
+	} {
+		before := len(d.builds())
+		got := d.request(store.RequestStart, store.Request{Project: "octo-shop", Version: tt.version, By: "admin"})
+		list := d.builds()
+		if got.Reason != tt.reason || len(list)-before != len(got.Builds) || (tt.reason == "") != (len(got.Builds) == 1) {
+			t.Errorf("%s: %+v", tt.version, got)
+			continue
+		}
+		if tt.reason != "" {
+			continue
+		}
+		want := store.Trigger{Commit: tt.commit, SourceVersion: tt.version, HeadRef: "refs/heads/feature", BaseRef: "refs/heads/main", PullRequest: tt.number,
+			Fork: tt.fork, Title: "A change", Actor: store.Account{Login: "admin"}, Initiator: "admin", Delivery: got.Seq}
+		if b := list[len(list)-1]; b.Trigger != want || b.AskedBy != "admin" {
+			t.Errorf("%s: trigger %+v\nwant %+v", tt.version, b.Trigger, want)
+		}
+	}
+}
+
+// TestStartOfACommit takes a commit that is not known to belong to the repository for a fork's.
+func TestStartOfACommit(t *testing.T) {
+	d := newDesk(t)
+	d.deliver(push("refs/heads/main", hash('a'), ""))
+	d.deliver(push("refs/heads/gone", hash('b'), ""))
+	for _, c := range "abcde" {
+		d.forge.commits[hash(byte(c))] = store.Commit{Hash: hash(byte(c))}
+	}
+	d.forge.commits["pull/7/head"], d.forge.commits[""] = store.Commit{Hash: hash('e')}, store.Commit{Hash: hash('d')}
+	// The branch of b is gone since; d and e are nobody's that the forge knows of.
+	d.forge.foreign = map[string]bool{hash('b'): true, hash('d'): true, hash('e'): true}
+	for version, fork := range map[string]bool{hash('a'): false, hash('b'): false, hash('c'): false, hash('e'): true, "pull/7/head": true, "": false} {
+		got := d.request(store.RequestStart, store.Request{Project: "octo-shop", Version: version, By: "admin"})
+		if len(got.Builds) != 1 {
+			t.Fatalf("%q: %+v", version, got)
+		}
+		if b, err := d.store.Build(got.Builds[0]); err != nil || b.Trigger.Fork != fork || b.Trigger.Event != "" {
+			t.Errorf("%q: %+v %v, want fork %v", version, b.Trigger, err, fork)
+		}
+	}
+	// What was built as a fork's commit does not become ours by that.
+	if got := d.request(store.RequestStart, store.Request{Project: "octo-shop", Version: hash('e'), By: "admin"}); len(got.Builds) == 1 {
+		if b, err := d.store.Build(got.Builds[0]); err != nil || !b.Trigger.Fork {
+			t.Errorf("again: %+v %v", b.Trigger, err)
+		}
+	}
+}
+
+// TestRequestsDoNotWaitForOthers has one request that cannot be looked up: those for other projects go on, and so does one
+// for a forge that is no longer configured.
+func TestRequestsDoNotWaitForOthers(t *testing.T) {
+	d := newDesk(t)
+	d.deliver(push("refs/heads/main", hash('a'), ""))
+	first := d.builds()[0]
+	d.end(first.ID, store.Failed)
+	gone := store.Repo{Forge: "gone", Host: "gone.example.org", ID: "99", Name: "old/repo"}
+	if err := d.store.Update(func(tx *store.Tx) error { _, err := tx.Project(gone, ""); return err }); err != nil {
+		t.Fatal(err)
+	}
+	d.forge.down = errors.New("502")
+	if got := d.request(store.RequestStart, store.Request{Project: "octo-shop", Version: "main", By: "admin"}); !got.Pending() ||
+		got.Problem != "looking for main of octo/shop: 502" {
+		t.Errorf("%+v", got)
+	}
+	if got := d.request(store.RequestRetry, store.Request{Build: first.ID, By: "admin"}); len(got.Builds) != 1 {
+		t.Errorf("a retry waits behind a start: %+v", got)
+	}
+	if got := d.request(store.RequestStart, store.Request{Project: "old-repo", By: "admin"}); got.Pending() || got.Reason != "forge gone is no longer configured" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestManyOfOneRepository has more deliveries of a repository that cannot be looked up than memory holds: another
+// repository's is decided on, and when the forge answers again they are, in their order.
+func TestManyOfOneRepository(t *testing.T) {
+	d := newDesk(t)
+	d.forge.down = errors.New("502")
+	const many = maxKeptOfKey + 2*pageSize + 5
+	for n := range many {
+		body, err := json.Marshal(push(fmt.Sprint("refs/heads/b", n), fmt.Sprintf("%040x", n+1), ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if accepted, err := d.store.Accept(&store.Delivery{Forge: "test", Host: "forge.example.org", ID: fmt.Sprint("many-", n), Event: "event"}, body); !accepted || err != nil {
+			t.Fatal(accepted, err)
+		}
+	}
+	deleted := push("refs/heads/x", "", "")
+	deleted.Repo.ID = "8"
+	if got := d.settle(d.send(deleted)); got.Pending() {
+		t.Errorf("another repository waits: %+v", got)
+	}
+	d.forge.mu.Lock()
+	d.forge.down = nil
+	d.forge.mu.Unlock()
+	d.clock.advance(lastRetry)
+	d.loop(func() bool { got := d.delivery(many); return !got.Pending() })
+	var list []store.Build
+	if err := d.store.View(func(tx *store.Tx) (err error) { list, err = tx.Builds("", 0, 2*many); return err }); err != nil || len(list) != many {
+		t.Fatal(len(list), err)
+	}
+	for n, b := range slices.Backward(list) {
+		if want := fmt.Sprintf("%040x", many-n); b.Trigger.Commit != want {
+			t.Fatalf("build %d is of %s, want %s", many-n, b.Trigger.Commit, want)
+		}
+	}
+}
+
+// TestClockSetBack has the clock set back while a delivery waits: it does not wait for all that time.
+func TestClockSetBack(t *testing.T) {
+	d := newDesk(t)
+	d.forge.down = errors.New("502")
+	seq := d.send(push("refs/heads/main", hash('a'), ""))
+	d.settle(seq)
+	d.clock.advance(-24 * time.Hour)
+	d.forge.mu.Lock()
+	d.forge.down = nil
+	d.forge.mu.Unlock()
+	if got := d.settle(seq); got.Pending() {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestBodyNotReadable has the disk fail for a while: the delivery waits, and is decided on later.
+func TestBodyNotReadable(t *testing.T) {
+	d := newDesk(t)
+	var noise strings.Builder // that does not pack
+	for n := range 20_000 {
+		fmt.Fprintf(&noise, "%x ", n*n*7919)
+	}
+	seq := d.send(push("refs/heads/main", hash('a'), noise.String()))
+	path := filepath.Join(d.store.Dir(), "bodies", d.delivery(seq).File)
+	if err := errors.Join(os.Rename(path, path+".away"), os.Mkdir(path, 0o700)); err != nil { // reading it gives EISDIR
+		t.Fatal(err)
+	}
+	if got := d.settle(seq); !got.Pending() || !strings.HasPrefix(got.Problem, "reading delivery 1: ") {
+		t.Errorf("%+v", got)
+	}
+	if err := errors.Join(os.Remove(path), os.Rename(path+".away", path)); err != nil {
+		t.Fatal(err)
+	}
+	d.clock.advance(lastRetry)
+	if got := d.settle(seq); len(got.Builds) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestNameIsTaken configures a project whose name another repository's has already: it gets another name, and its own
+// settings all the same.
+func TestNameIsTaken(t *testing.T) {
+	d := newDesk(t, Project{Name: "app", Settings: store.Settings{Image: "configured"}})
+	other := repo
+	other.ID, other.Name = "1", "octo/old"
+	if err := d.store.Update(func(tx *store.Tx) error { _, err := tx.Project(other, "app"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	d.deliver(push("refs/heads/feature", hash('a'), ""))
+	first := d.builds()[0]
+	if first.Project != "app-2" || first.Settings.Image != "configured" {
+		t.Fatalf("%+v", first)
+	}
+	d.forge.commits["main"] = store.Commit{Hash: hash('a')}
+	d.request(store.RequestStart, store.Request{Project: first.Project, Version: "main", By: "admin"})
+	d.end(first.ID, store.Failed)
+	d.request(store.RequestRetry, store.Request{Build: first.ID, By: "admin"})
+	list := d.builds()
+	if len(list) != 3 || list[1].Settings.Image != "configured" || list[2].Settings.Image != "configured" {
+		t.Errorf("%+v", list)
+	}
+	// Its commit is known to have an automatic build.
+	d.forge.asked = nil
+	if got := d.deliver(pullEvent(pulled(12, hash('a'), alice, repo.ID))); len(d.builds()) != 3 || len(got.Builds) != 1 || len(d.forge.asked) > 0 {
+		t.Errorf("%+v after asking %v", got, d.forge.asked)
+	}
+}
+
+// TestReactionIsRefused has the forge refuse to answer a comment, as in a locked conversation: the command is obeyed. A
+// failure that will pass is waited for.
+func TestReactionIsRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refusal error
+		by      store.Account
+		builds  int
+		waits   bool
+	}{
+		"locked":              {fmt.Errorf("403: %w", fs.ErrPermission), alice, 1, false},
+		"gone":                {fmt.Errorf("404: %w", store.ErrNotFound), alice, 1, false},
+		"locked for a reader": {fmt.Errorf("403: %w", fs.ErrPermission), eve, 0, false},
+		"down":                {errors.New("502"), alice, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.forge.pulls[12] = pulled(12, hash('a'), alice, repo.ID)
+			d.forge.unmoved = tt.refusal
+			if got := d.deliver(comment("/test", tt.by)); got.Pending() != tt.waits || len(d.builds()) != tt.builds {
+				t.Errorf("%d builds, %+v", len(d.builds()), got)
+			}
+		})
 	}
 }

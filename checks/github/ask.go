@@ -1,15 +1,18 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
+	"buildsmith/checks"
 	"buildsmith/store"
 
 	"github.com/google/go-github/v60/github"
@@ -98,19 +101,72 @@ func (a *App) Commit(ctx context.Context, r store.Repo, version string) (store.C
 	} else if !store.ValidRef("refs/heads/" + version) {
 		return store.Commit{}, fmt.Errorf("%q: %w", version, store.ErrNotFound)
 	}
+	return a.commit(ctx, r, strings.TrimPrefix(version, "refs/"))
+}
+
+// commit gives what GitHub calls a ref: a hash, a branch, a tag, heads/<branch>, tags/<tag>.
+func (a *App) commit(ctx context.Context, r store.Repo, ref string) (store.Commit, error) {
 	var c struct {
 		SHA    string
 		Commit struct{ Message string }
 	}
-	err := a.do(ctx, r, http.MethodGet, "/commits/"+escape(strings.TrimPrefix(version, "refs/")), nil, &c)
-	var failed *github.ErrorResponse
-	if errors.As(err, &failed) && (failed.Response.StatusCode == http.StatusUnprocessableEntity || failed.Response.StatusCode == http.StatusConflict) {
-		return store.Commit{}, fmt.Errorf("%q: %w: %w", version, store.ErrNotFound, err)
-	}
+	err := a.ofCommit(ctx, r, "/commits/"+escape(ref), &c)
 	if err == nil && !store.ValidHash(c.SHA) {
-		err = fmt.Errorf("GitHub names no commit for %q", version)
+		err = fmt.Errorf("GitHub names no commit for %q", ref)
 	}
 	return store.Commit{Hash: c.SHA, Message: c.Commit.Message}, err
+}
+
+// ofCommit asks something of a commit. GitHub has two more ways to say that there is no such thing.
+func (a *App) ofCommit(ctx context.Context, r store.Repo, path string, v any) error {
+	err := a.do(ctx, r, http.MethodGet, path, nil, v)
+	var failed *github.ErrorResponse
+	if errors.As(err, &failed) && (failed.Response.StatusCode == http.StatusUnprocessableEntity || failed.Response.StatusCode == http.StatusConflict) {
+		return fmt.Errorf("%w: %w", store.ErrNotFound, err)
+	}
+	return err
+}
+
+// Owns implements webhook.Forge. GitHub gives every commit of the network of forks below each of its repositories. Those of
+// the repository itself are what the branch or tag of that name holds, the heads of its branches, and what its default
+// branch leads to; whether another branch leads to a commit, GitHub does not tell in a few questions.
+func (a *App) Owns(ctx context.Context, r store.Repo, version, commit string) (bool, error) {
+	if !store.ValidHash(commit) {
+		return false, fmt.Errorf("%q is no full hash of a commit", commit)
+	}
+	for _, ref := range named(version, commit) {
+		c, err := a.commit(ctx, r, ref)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
+		if c.Hash == commit {
+			return true, nil
+		}
+	}
+	var heads []struct{ Name string }
+	if err := a.ofCommit(ctx, r, "/commits/"+commit+"/branches-where-head", &heads); err != nil || len(heads) > 0 {
+		return err == nil, err
+	}
+	var compared struct{ Status string }
+	base := cmp.Or(r.DefaultBranch, "HEAD")
+	// One commit a page: they are not what is asked for.
+	err := a.ofCommit(ctx, r, "/compare/"+escape(base+"..."+commit)+"?per_page=1", &compared)
+	if errors.Is(err, store.ErrNotFound) { // they have nothing in common
+		return false, nil
+	}
+	return compared.Status == "identical" || compared.Status == "behind", err
+}
+
+// named are the branch and the tag that a version may name, beside a commit by its hash.
+func named(version, commit string) []string {
+	version = strings.TrimPrefix(version, "refs/")
+	switch {
+	case version == "" || !store.ValidRef("refs/heads/"+version) || strings.HasPrefix(commit, strings.ToLower(version)):
+		return nil
+	case strings.HasPrefix(version, "heads/"), strings.HasPrefix(version, "tags/"):
+		return []string{version}
+	}
+	return []string{"heads/" + version, "tags/" + version}
 }
 
 // HasFile implements webhook.Forge.
@@ -124,5 +180,14 @@ func (a *App) HasFile(ctx context.Context, r store.Repo, commit, path string) (b
 
 // Acknowledge implements webhook.Forge.
 func (a *App) Acknowledge(ctx context.Context, r store.Repo, c store.Comment, with store.Reaction) error {
-	return a.do(ctx, r, http.MethodPost, fmt.Sprintf("/issues/comments/%d/reactions", c.ID), map[string]string{"content": string(with)}, nil)
+	err := a.do(ctx, r, http.MethodPost, fmt.Sprintf("/issues/comments/%d/reactions", c.ID), map[string]string{"content": string(with)}, nil)
+	var wait *checks.WaitError
+	var failed *github.ErrorResponse
+	if !errors.As(err, &wait) && errors.As(err, &failed) {
+		switch failed.Response.StatusCode {
+		case http.StatusForbidden, http.StatusUnprocessableEntity: // a locked conversation, somebody who blocked the App
+			return fmt.Errorf("%w: %w", fs.ErrPermission, err)
+		}
+	}
+	return err
 }

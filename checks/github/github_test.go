@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -305,6 +306,98 @@ func TestQuestions(t *testing.T) {
 	}
 	if err := app.Acknowledge(ctx, repo, store.Comment{ID: 12345}, store.ReactionAccepted); !errors.Is(err, store.ErrNotFound) {
 		t.Error(err)
+	}
+	// What GitHub will never take is told apart from what it may take later.
+	for name, tt := range map[string]struct {
+		fault   githubtest.Fault
+		refused bool
+	}{
+		"locked":    {githubtest.Fault{Status: 403, Body: `{"message": "Unable to create reaction because issue is locked."}`}, true},
+		"blocked":   {githubtest.Fault{Status: 422, Body: `{"message": "Validation Failed"}`}, true},
+		"primary":   {githubtest.PrimaryLimit(time.Now().Add(time.Minute)), false},
+		"secondary": {githubtest.SecondaryLimit(403, time.Minute), false},
+		"down":      {githubtest.Fault{Status: 502}, false},
+	} {
+		app, err := github.New(app.Config) // which knows nothing of a limit
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := hub.Inject(tt.fault.At("POST", "reactions")); err != nil {
+			t.Fatal(err)
+		}
+		if err := app.Acknowledge(ctx, repo, store.Comment{ID: comment.ID}, store.ReactionRefused); err == nil || errors.Is(err, fs.ErrPermission) != tt.refused {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOwns tells the commits of a repository from those that GitHub has of its forks.
+func TestOwns(t *testing.T) {
+	hub, app, repo, first := newApp(t)
+	repo.DefaultBranch = "main"
+	commit := func(name, branch string) string {
+		t.Helper()
+		sha, err := hub.Commit(name, branch, githubtest.Change{Message: name + " " + branch})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sha
+	}
+	branch, old := commit("octo/shop", "feature/ä"), commit("octo/shop", "side")
+	commit("octo/shop", "side")
+	tagged := commit("octo/shop", "release")
+	if err := errors.Join(hub.SetRef("octo/shop", "refs/tags/v1", tagged), hub.SetRef("octo/shop", "refs/heads/release", "")); err != nil {
+		t.Fatal(err)
+	}
+	newest := commit("octo/shop", "main")
+	fork, err := hub.AddFork("octo/shop", "eve")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := commit(fork, "evil")
+	if _, _, err := hub.OpenPullRequest("octo/shop", githubtest.PullRequest{User: "eve", Head: "eve:evil"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		version, commit string
+		want            bool
+	}{
+		{newest, newest, true},
+		{first, first, true},
+		{first[:8], first, true},
+		{branch, branch, true},
+		{"feature/ä", branch, true},
+		{"refs/heads/feature/ä", branch, true},
+		{"v1", tagged, true},
+		{"refs/tags/v1", tagged, true},
+		{tagged, tagged, false}, // a tag alone leads to it
+		{old, old, false},       // a branch leads to it, which is not its head
+		{theirs, theirs, false},
+		{theirs[:8], theirs, false},
+		{"refs/pull/1/head", theirs, false},
+		{"main", theirs, false},
+	} {
+		if c, err := app.Commit(t.Context(), repo, tt.version); err != nil || c.Hash != tt.commit && tt.version != "main" {
+			t.Fatalf("Commit(%q) = %+v, %v", tt.version, c, err)
+		}
+		for _, known := range []string{"main", ""} {
+			repo.DefaultBranch = known
+			if own, err := app.Owns(t.Context(), repo, tt.version, tt.commit); err != nil || own != tt.want {
+				t.Errorf("Owns(%q, %.8s) = %v, %v, want %v", tt.version, tt.commit, own, err, tt.want)
+			}
+		}
+	}
+	if own, err := app.Owns(t.Context(), repo, "--x", "--x"); own || err == nil {
+		t.Errorf("no hash: %v %v", own, err)
+	}
+	if own, err := app.Owns(t.Context(), repo, strings.Repeat("1", 40), strings.Repeat("1", 40)); own || !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("no commit: %v %v", own, err)
+	}
+	if err := hub.Inject(githubtest.Fault{Status: 502}.At("GET", "compare")); err != nil {
+		t.Fatal(err)
+	}
+	if own, err := app.Owns(t.Context(), repo, theirs, theirs); own || err == nil || errors.Is(err, store.ErrNotFound) {
+		t.Errorf("GitHub is down: %v %v", own, err)
 	}
 }
 

@@ -7,7 +7,9 @@ package local
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +43,9 @@ func (f Forge) Permission(context.Context, store.Repo, store.Account) (store.Per
 	return store.PermissionAdmin, nil
 }
 
+// Owns implements webhook.Forge: there are no forks here.
+func (f Forge) Owns(context.Context, store.Repo, string, string) (bool, error) { return true, nil }
+
 // Acknowledge implements webhook.Forge: there are no comments here.
 func (f Forge) Acknowledge(context.Context, store.Repo, store.Comment, store.Reaction) error {
 	return nil
@@ -51,6 +56,9 @@ func (f Forge) Commit(ctx context.Context, r store.Repo, version string) (store.
 	for _, name := range candidates(version) {
 		out, err := f.git(ctx, r, "rev-parse", "--quiet", "--verify", "--end-of-options", name+"^{commit}")
 		hash := strings.TrimSpace(string(out))
+		if err != nil && !f.absent(ctx, r, err) {
+			return store.Commit{}, err
+		}
 		if err != nil || !store.ValidHash(hash) {
 			continue
 		}
@@ -94,11 +102,26 @@ func (f Forge) HasFile(ctx context.Context, r store.Repo, commit, path string) (
 	if !store.ValidHash(commit) {
 		return false, fmt.Errorf("%q is no full hash of a commit", commit)
 	}
-	if _, err := f.git(ctx, r, "cat-file", "-e", commit+"^{commit}"); err != nil {
+	if _, err := f.git(ctx, r, "cat-file", "-e", commit+"^{commit}"); err != nil && f.absent(ctx, r, err) {
 		return false, fmt.Errorf("commit %s of %s: %w", commit, r.Name, store.ErrNotFound)
+	} else if err != nil {
+		return false, err
 	}
 	_, err := f.git(ctx, r, "cat-file", "-e", commit+":"+path)
-	return err == nil, ctx.Err()
+	if err != nil && f.absent(ctx, r, err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// absent reports whether an error of git's is git's word that something is not there: the statuses that it has for that, or
+// a repository that is gone. A git that could not be started, was killed or had no more time has said nothing.
+func (f Forge) absent(ctx context.Context, r store.Repo, err error) bool {
+	if _, err := os.Stat(f.Path(r)); errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	var exit *exec.ExitError
+	return ctx.Err() == nil && errors.As(err, &exit) && (exit.ExitCode() == 1 || exit.ExitCode() == 128)
 }
 
 func (f Forge) git(ctx context.Context, r store.Repo, args ...string) ([]byte, error) {

@@ -1,7 +1,9 @@
 package local
 
 import (
+	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -69,5 +71,40 @@ func TestForge(t *testing.T) {
 	}
 	if p, err := f.Permission(t.Context(), shop, store.Account{}); p != store.PermissionAdmin || err != nil {
 		t.Errorf("%v %v", p, err)
+	}
+}
+
+// TestGitFails has git killed, missing or out of time: that says nothing of what is there.
+func TestGitFails(t *testing.T) {
+	dir, hash := t.TempDir(), strings.Repeat("a", 40)
+	if out, err := exec.Command("git", "init", "--quiet", "--bare", filepath.Join(dir, "shop.git")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	f, shop, path := Forge{Dir: dir}, store.Repo{Forge: Name, ID: "shop", Name: "shop"}, os.Getenv("PATH")
+	killed, missing := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(killed, "git"), []byte("#!/bin/sh\nkill -9 $$\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, tt := range map[string]struct {
+		ctx  context.Context
+		path string
+		gone bool
+	}{
+		"works":       {t.Context(), path, true},
+		"killed":      {t.Context(), killed + ":" + path, false},
+		"missing":     {t.Context(), missing, false},
+		"out of time": {late, path, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("PATH", tt.path)
+			if there, err := f.HasFile(tt.ctx, shop, hash, "buildspec.yml"); there || err == nil || errors.Is(err, store.ErrNotFound) != tt.gone {
+				t.Errorf("HasFile = %v, %v", there, err)
+			}
+			if c, err := f.Commit(tt.ctx, shop, "main"); err == nil || errors.Is(err, store.ErrNotFound) != tt.gone {
+				t.Errorf("Commit = %v, %v", c, err)
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -81,6 +82,11 @@ type server struct {
 // serve runs a server until ctx is done. ready is told the address it listens on; it may be nil.
 func serve(ctx context.Context, c *Config, out io.Writer, ready func(net.Addr)) error {
 	syscall.Umask(0o022)
+	if t := c.TLS; t.Certificate != "" {
+		if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
+			return usage(fmt.Errorf("tls: %w", err))
+		}
+	}
 	s := &server{config: c, log: newLogger(out, c.Log)}
 	if err := s.open(ctx); err != nil {
 		return err
@@ -315,7 +321,7 @@ func (s *server) healthz(c echo.Context) error {
 // metricsPage is for whoever sits at this machine, or has the admin token.
 func (s *server) metricsPage(c echo.Context) error {
 	token, _ := strings.CutPrefix(c.Request().Header.Get("Authorization"), "Bearer ")
-	if !fromlocal.Loopback(c.Request()) && subtle.ConstantTimeCompare([]byte(token), []byte(s.token)) != 1 {
+	if !fromlocal.Loopback(c.Request(), s.config.URL) && subtle.ConstantTimeCompare([]byte(token), []byte(s.token)) != 1 {
 		return c.String(http.StatusUnauthorized, "Authorise with the admin token as a bearer token.\n")
 	}
 	promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP(c.Response(), c.Request())
@@ -344,8 +350,8 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	}
 	loop("http", func(context.Context) error {
 		var err error
-		if tls := s.config.TLS; tls.Certificate != "" {
-			err = s.http.ServeTLS(listener, tls.Certificate, tls.Key)
+		if t := s.config.TLS; t.Certificate != "" {
+			err = s.http.ServeTLS(listener, t.Certificate, t.Key)
 		} else {
 			err = s.http.Serve(listener)
 		}

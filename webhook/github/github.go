@@ -32,32 +32,37 @@ type Config struct {
 	Secrets []string // each may have signed a delivery: the current one and, for a while, the one before
 }
 
-// Verify authenticates a delivery: an HMAC of the raw body by one of the secrets, made for our App.
-func (c Config) Verify(h http.Header, body []byte) error {
+// Verify authenticates a delivery, which is made for our App: by an HMAC of the raw body by one of the secrets.
+func (c Config) Verify(h http.Header) (signed func(body []byte) error, err error) {
 	if len(c.Secrets) == 0 {
-		return webhook.ErrNoSecret
+		return nil, webhook.ErrNoSecret
 	}
 	sent, ok := strings.CutPrefix(h.Get("X-Hub-Signature-256"), "sha256=")
 	if !ok {
-		return errors.New("the delivery is not signed")
+		return nil, errors.New("the delivery is not signed")
 	}
 	signature, err := hex.DecodeString(sent)
 	if err != nil {
-		return errors.New("the signature is no hexadecimal number")
+		return nil, errors.New("the signature is no hexadecimal number")
 	}
-	good := false
-	for _, secret := range c.Secrets {
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write(body)
-		good = hmac.Equal(mac.Sum(nil), signature) || good
-	}
-	if !good {
-		return errors.New("the signature is wrong")
+	if len(signature) != sha256.Size {
+		return nil, errors.New("the signature is wrong")
 	}
 	if id := h.Get("X-GitHub-Hook-Installation-Target-ID"); id != "" && id != strconv.FormatInt(c.AppID, 10) {
-		return errors.New("the delivery is for another App")
+		return nil, errors.New("the delivery is for another App")
 	}
-	return nil
+	return func(body []byte) error {
+		good := false
+		for _, secret := range c.Secrets {
+			mac := hmac.New(sha256.New, []byte(secret))
+			mac.Write(body)
+			good = hmac.Equal(mac.Sum(nil), signature) || good
+		}
+		if !good {
+			return errors.New("the signature is wrong")
+		}
+		return nil
+	}, nil
 }
 
 // Identify gives a delivery's id, which stays when GitHub delivers again, and its event.

@@ -48,14 +48,18 @@ func TestVerify(t *testing.T) {
 		h.Set("X-Hub-Signature-256", tt.signature)
 		h.Set("X-GitHub-Hook-Installation-Target-ID", tt.target)
 		got := ""
-		if err := config.Verify(h, []byte(body)); err != nil {
+		signed, err := config.Verify(h)
+		if err == nil {
+			err = signed([]byte(body))
+		}
+		if err != nil {
 			got = err.Error()
 		}
 		if got != tt.want {
 			t.Errorf("%s for %q: %q, want %q", tt.signature, tt.target, got, tt.want)
 		}
 	}
-	if err := (github.Config{}).Verify(http.Header{}, nil); !errors.Is(err, webhook.ErrNoSecret) {
+	if _, err := (github.Config{}).Verify(http.Header{}); !errors.Is(err, webhook.ErrNoSecret) {
 		t.Errorf("without a secret: %v", err)
 	}
 }

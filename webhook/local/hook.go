@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"buildsmith/store"
@@ -24,11 +25,13 @@ type called struct {
 // hookTime is how long a push waits for the decision on it, so that it can print the addresses of its builds.
 const hookTime = 10 * time.Second
 
-// Run answers the hook on its socket until ctx is done.
+// Run answers the hook on its socket, and looks for pushes that nobody told of, until ctx is done.
 func (f *Forge) Run(ctx context.Context) error {
-	if err := f.ReconcileAll(ctx); err != nil {
-		f.Log.Error("comparing refs at the start", "err", err)
-	}
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	looking.Go(func() { f.look(ctx) })
 	if err := os.Remove(f.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("listening for the hook: %w", err)
 	}
@@ -56,11 +59,14 @@ func (f *Forge) hook(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.Store.At("refs moved")
-	numbers, err := f.Reconcile(r.Context(), c.Repo, or(c.Pusher, "local"))
+	numbers, remarks, err := f.reconcile(r.Context(), c.Repo, or(c.Pusher, "local"))
 	if err != nil {
 		f.Log.Error("comparing refs in a push", "repo", c.Repo, "err", err)
 		fmt.Fprintln(w, "buildsmith: this push will be looked at later; the server's log tells why")
 		return
+	}
+	for _, remark := range remarks {
+		fmt.Fprintln(w, "buildsmith: "+remark)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), hookTime)
 	defer cancel()

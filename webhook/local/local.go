@@ -2,8 +2,8 @@
 // http-backend, in which a push is a delivery like any other.
 //
 // A repository is made by the first push to /git/<name>.git that is authorised. What was pushed is found by comparing a
-// repository's refs with those that have been delivered, in one transaction with the deliveries: after each push, at the
-// server's start, and when the hook calls. So a push counts exactly once, whoever dies when.
+// repository's refs with those that have been delivered, in one transaction with the deliveries: after each push, when the
+// hook calls, at the server's start, and every minute after that. So a push counts exactly once, whoever dies when.
 //
 // The post-receive hook is this program. It runs inside the push and prints what the server tells it, so that whoever pushes
 // reads the address of the build. It reaches the server through a socket in the data directory, with a token that lives as
@@ -29,6 +29,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"unicode/utf8"
 
 	"buildsmith/store"
 	"buildsmith/webhook"
@@ -67,6 +68,8 @@ type Forge struct {
 
 	mu    sync.Mutex
 	locks map[string]*sync.Mutex // by repository, held while it is made and its refs are compared
+	seen  map[string]*sight      // by repository
+	wake  chan struct{}          // a comparison failed, and Run is to look when to try again
 }
 
 // New gives the forge, whose directories are made.
@@ -77,7 +80,7 @@ func New(c Config) (*Forge, error) {
 	}
 	dir := filepath.Dir(c.Dir)
 	f := &Forge{Config: c, home: filepath.Join(dir, "git-home"), hooks: filepath.Join(dir, "git-hooks"), socket: filepath.Join(dir, "hook.sock"),
-		token: hex.EncodeToString(token[:]), locks: map[string]*sync.Mutex{}}
+		token: hex.EncodeToString(token[:]), locks: map[string]*sync.Mutex{}, seen: map[string]*sight{}, wake: make(chan struct{}, 1)}
 	if len(f.socket) > maxSocketPath {
 		f.socket = "@buildsmith-" + f.token[:16] // in no directory; the token guards it all the same
 	}
@@ -85,6 +88,9 @@ func New(c Config) (*Forge, error) {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("opening the built-in forge: %w", err)
 		}
+	}
+	if err := f.tidy(); err != nil {
+		c.Log.Error("removing what broken pushes left", "err", err)
 	}
 	script := "#!/bin/sh\nexec " + quote(c.Program) + " hook\n"
 	if err := os.WriteFile(filepath.Join(f.hooks, "post-receive"), []byte(script), 0o700); err != nil {
@@ -165,15 +171,20 @@ type pushed struct {
 	Default string // the default branch
 }
 
-// refs gives the refs of a repository with the commits they name. A tag of something else than a commit is left out.
-func (f *Forge) refs(ctx context.Context, name string) (map[string]string, error) {
+// refs gives the refs of a repository with the commits they name. A tag of something else than a commit is left out, and so
+// is, with a remark for people, a ref whose name is not one that builds can have: Git allows any bytes and any length.
+func (f *Forge) refs(ctx context.Context, name string) (refs map[string]string, remarks []string, err error) {
 	out, err := f.git(ctx, f.path(name), "for-each-ref", "--format=%(refname) %(objecttype) %(objectname) %(*objecttype) %(*objectname)", "refs/heads", "refs/tags")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	refs := map[string]string{}
+	refs = map[string]string{}
 	for line := range strings.Lines(string(out)) {
-		fields := strings.Fields(line)
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), " ")
+		if ref := fields[0]; !store.ValidRef(ref) || !utf8.ValidString(ref) {
+			remarks = append(remarks, fmt.Sprintf("%.200q is passed over: builds need a name of UTF-8, shorter than 1000 bytes", ref))
+			continue
+		}
 		switch {
 		case len(fields) >= 3 && fields[1] == "commit":
 			refs[fields[0]] = fields[2]
@@ -181,24 +192,39 @@ func (f *Forge) refs(ctx context.Context, name string) (map[string]string, error
 			refs[fields[0]] = fields[4]
 		}
 	}
-	return refs, nil
+	return refs, remarks, nil
 }
 
-// Reconcile makes a delivery of each ref of a repository that differs from what was delivered, and returns their numbers.
+// Reconcile makes a delivery of each ref of a repository that differs from what was delivered, and returns their numbers. If
+// it fails, Run does it later.
 func (f *Forge) Reconcile(ctx context.Context, name, pusher string) ([]uint64, error) {
+	numbers, _, err := f.reconcile(ctx, name, pusher)
+	return numbers, err
+}
+
+// reconcile is Reconcile, with remarks for whoever pushes.
+func (f *Forge) reconcile(ctx context.Context, name, pusher string) (numbers []uint64, remarks []string, err error) {
 	l := f.lock(name)
 	l.Lock()
 	defer l.Unlock()
-	now, err := f.refs(ctx, name)
+	mark := f.mark(name) // before the refs are read: what changes meanwhile is looked at again
+	numbers, remarks, err = f.compare(ctx, name, pusher)
+	f.saw(name, mark, err)
+	return numbers, remarks, err
+}
+
+// compare does the work of Reconcile. The repository is locked.
+func (f *Forge) compare(ctx context.Context, name, pusher string) (numbers []uint64, remarks []string, err error) {
+	now, remarks, err := f.refs(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var before map[string]string
 	if err := f.Store.View(func(tx *store.Tx) (err error) { before, err = tx.Refs(name); return err }); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if maps.Equal(now, before) {
-		return nil, nil
+		return nil, remarks, nil
 	}
 	head := f.settleHead(ctx, name, now)
 	var changes []pushed
@@ -208,7 +234,7 @@ func (f *Forge) Reconcile(ctx context.Context, name, pusher string) ([]uint64, e
 		}
 		message, err := f.git(ctx, f.path(name), "log", "-1", "--format=%B", "--end-of-options", now[ref])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		changes = append(changes, pushed{Name: name, Ref: ref, Before: orZeros(before[ref], now[ref]), After: now[ref],
 			Message: strings.ToValidUTF8(string(message[:min(len(message), 10_000)]), "\uFFFD"), Pusher: pusher, Default: head})
@@ -218,11 +244,10 @@ func (f *Forge) Reconcile(ctx context.Context, name, pusher string) ([]uint64, e
 			changes = append(changes, pushed{Name: name, Ref: ref, Before: before[ref], Pusher: pusher, Default: head})
 		}
 	}
-	var numbers []uint64
 	err = f.Store.Update(func(tx *store.Tx) error {
 		numbers = nil
 		for _, change := range changes {
-			body, err := json.Marshal(change)
+			body, err := change.encode()
 			if err != nil {
 				return err
 			}
@@ -237,7 +262,23 @@ func (f *Forge) Reconcile(ctx context.Context, name, pusher string) ([]uint64, e
 	if err == nil {
 		f.Store.At("delivery stored")
 	}
-	return numbers, err
+	return numbers, remarks, err
+}
+
+// maxBody is how long the body of a delivery gets: half of what a transaction takes.
+const maxBody = 32 << 10
+
+// encode gives the body of a delivery. A message that makes it too long is clipped.
+func (p pushed) encode() ([]byte, error) {
+	for {
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(p); err != nil || b.Len() <= maxBody || p.Message == "" {
+			return b.Bytes(), err
+		}
+		p.Message = strings.ToValidUTF8(p.Message[:len(p.Message)/2], "")
+	}
 }
 
 func orZeros(hash, like string) string {
@@ -266,24 +307,34 @@ func (f *Forge) settleHead(ctx context.Context, name string, refs map[string]str
 	return strings.TrimPrefix(head, "refs/heads/")
 }
 
-// ReconcileAll compares every repository: what was pushed while no server could take it becomes deliveries.
+// ReconcileAll compares every repository that has changed since it was compared, or could not be: what was pushed while no
+// server could take it becomes deliveries.
 func (f *Forge) ReconcileAll(ctx context.Context) error {
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
 		return err
 	}
+	there := map[string]bool{}
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), ".git")
 		if !ok || !valid(name) {
 			continue
 		}
+		if ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
 		if _, missing := os.Stat(filepath.Join(f.path(name), "HEAD")); errors.Is(missing, fs.ErrNotExist) {
 			continue // its first push did not get far
+		}
+		there[name] = true
+		if !f.due(name) {
+			continue
 		}
 		if _, failed := f.Reconcile(ctx, name, "unknown"); failed != nil {
 			err = errors.Join(err, fmt.Errorf("repository %s: %w", name, failed))
 		}
 	}
+	f.forget(there)
 	return err
 }
 

@@ -60,9 +60,10 @@ func newHub(t *testing.T) *hub {
 	}
 	e := echo.New()
 	h.forge.Register(e)
-	server := httptest.NewServer(e)
+	server := httptest.NewUnstartedServer(e)
+	h.url = "http://" + server.Listener.Addr().String()
+	server.Start()
 	t.Cleanup(server.Close)
-	h.url = server.URL
 	ctx, cancel := context.WithCancel(context.Background())
 	var loops sync.WaitGroup
 	loops.Go(func() {
@@ -253,7 +254,8 @@ func TestManyPushesAtATime(t *testing.T) {
 func TestLargePush(t *testing.T) {
 	h := newHub(t)
 	h.commit("x")
-	for size, ok := range map[int]bool{600_000: true, 3 << 20: false} {
+	for _, size := range []int{600_000, 3 << 20} {
+		ok := size < 1<<20
 		noise := make([]byte, size)
 		f, err := os.Open("/dev/urandom")
 		if err != nil {
@@ -300,6 +302,10 @@ func (h *hub) request(peer, host, path string, headers ...string) *http.Response
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.RemoteAddr, r.Host = peer, host
 	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "" {
+			r.Proto, r.ProtoMinor = headers[i+1], 0
+			continue
+		}
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	e := echo.New()
@@ -320,27 +326,40 @@ func TestAccess(t *testing.T) {
 	h := newHub(t)
 	h.commit("x")
 	h.push("shop", "HEAD:main")
+	server := h.forge.URL
+	defer func() { h.forge.URL = server }()
 	const here, there, refs = "127.0.0.1:5000", "192.0.2.7:5000", "/git/shop.git/info/refs?service=git-upload-pack"
 	for _, tt := range []struct {
 		name, peer, host string
 		headers          []string
 		status           int
+		url              string // of the server; that of a test server if empty
 	}{
-		{"this machine", here, "127.0.0.1:8080", nil, 200},
-		{"this machine by name", here, "localhost:8080", nil, 200},
-		{"this machine, IPv6", "[::1]:5000", "[::1]:8080", nil, 200},
-		{"another machine", there, "ci.example.org", nil, 401},
-		{"another machine that names this one", there, "localhost", nil, 401},
-		{"this machine by another name", here, "ci.example.org", nil, 401}, // a page that rebinds its name
-		{"through a proxy", here, "localhost", []string{"X-Forwarded-For", "203.0.113.5"}, 401},
-		{"through another proxy", here, "localhost", []string{"Forwarded", "for=203.0.113.5"}, 401},
-		{"the token", there, "ci.example.org", []string{"Authorization", basic("octocat", token)}, 200},
-		{"the token as a bearer", there, "ci.example.org", []string{"Authorization", "Bearer " + token}, 200},
-		{"another token", there, "ci.example.org", []string{"Authorization", basic("octocat", "wrong")}, 401},
-		{"another token here", here, "localhost", []string{"Authorization", basic("octocat", "wrong")}, 401},
-		{"an empty token", there, "ci.example.org", []string{"Authorization", basic("octocat", "")}, 401},
-		{"an empty bearer", there, "ci.example.org", []string{"Authorization", "Bearer "}, 401},
+		{"this machine", here, "127.0.0.1:8080", nil, 200, ""},
+		{"this machine by name", here, "localhost:8080", nil, 200, ""},
+		{"this machine, IPv6", "[::1]:5000", "[::1]:8080", nil, 200, ""},
+		{"another machine", there, "ci.example.org", nil, 401, ""},
+		{"another machine that names this one", there, "localhost", nil, 401, ""},
+		{"this machine by another name", here, "ci.example.org", nil, 401, ""}, // a page that rebinds its name
+		{"through a proxy", here, "localhost", []string{"X-Forwarded-For", "203.0.113.5"}, 401, ""},
+		{"through another proxy", here, "localhost", []string{"Forwarded", "for=203.0.113.5"}, 401, ""},
+		{"the token", there, "ci.example.org", []string{"Authorization", basic("octocat", token)}, 200, ""},
+		{"the token as a bearer", there, "ci.example.org", []string{"Authorization", "Bearer " + token}, 200, ""},
+		{"another token", there, "ci.example.org", []string{"Authorization", basic("octocat", "wrong")}, 401, ""},
+		{"another token here", here, "localhost", []string{"Authorization", basic("octocat", "wrong")}, 401, ""},
+		{"an empty token", there, "ci.example.org", []string{"Authorization", basic("octocat", "")}, 401, ""},
+		{"an empty bearer", there, "ci.example.org", []string{"Authorization", "Bearer "}, 401, ""},
+		{"through a proxy that tells nothing", here, "localhost", nil, 401, "https://ci.example.org"},
+		{"through one that speaks HTTP/1.0", here, "localhost", []string{"", "HTTP/1.0"}, 401, ""},
+		{"the token, through a proxy that tells nothing", here, "localhost", []string{"Authorization", basic("octocat", token)}, 200, "https://ci.example.org"},
+		{"this machine, whose server has a name for it", here, "127.0.0.1:8080", nil, 200, "http://localhost:8080"},
+		{"this machine, whose server has an IPv6 address for it", here, "127.0.0.1:8080", nil, 200, "https://[::1]:8080"},
+		{"this machine, whose server's name begins like it", here, "127.0.0.1:8080", nil, 401, "http://localhost.example.org"},
 	} {
+		h.forge.URL = server
+		if tt.url != "" {
+			h.forge.URL = func() string { return tt.url }
+		}
 		answer := h.request(tt.peer, tt.host, refs, tt.headers...)
 		if answer.StatusCode != tt.status {
 			t.Errorf("%s: %d, want %d", tt.name, answer.StatusCode, tt.status)
@@ -454,4 +473,182 @@ func TestLongDataDirectory(t *testing.T) {
 		t.Fatalf("a socket of %d bytes: %v", len(f.socket), err)
 	}
 	l.Close()
+}
+
+// TestLongMessage pushes a commit whose message takes six times its room as JSON, on branches with odd but good names.
+func TestLongMessage(t *testing.T) {
+	h := newHub(t)
+	const odd = "refs/heads/<a>&\u00a0b\u3000c\"" // spaces, but not Git's
+	for _, message := range []string{strings.Repeat("<", 12_000), strings.Repeat("\x01", 12_000), strings.Repeat("\u2028", 4000)} {
+		hash := h.commit(message)
+		h.push("shop", "HEAD:"+odd)
+		if p := h.pushed(h.deliveries()[0]); p.After != hash || p.Ref != odd || len(p.Message) < 2000 || p.Message[:999] != message[:999] {
+			t.Errorf("%d bytes of %.20q: %.20q %d %s", len(message), message, p.Message, len(p.Message), p.Ref)
+		}
+	}
+}
+
+// TestOddRefs pushes refs with names that builds cannot have: the push holds and says so, once and for each further push, and
+// what else is pushed is built.
+func TestOddRefs(t *testing.T) {
+	h := newHub(t)
+	h.commit("x")
+	out := h.push("shop", "HEAD:refs/heads/not-\xff-text", "HEAD:refs/tags/"+strings.Repeat(strings.Repeat("x", 200)+"/", 5)+"x", "HEAD:main")
+	for _, want := range []string{`remote: buildsmith: "refs/heads/not-\xff-text" is passed over: builds need a name of UTF-8, shorter than 1000 bytes`,
+		`xxx" is passed over`, "remote: buildsmith: push to main: http://ci.example.org/builds/"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the push printed %s\nwant %s", out, want)
+		}
+	}
+	if err := h.forge.ReconcileAll(t.Context()); err != nil || len(h.deliveries()) != 1 {
+		t.Errorf("%d deliveries, %v", len(h.deliveries()), err)
+	}
+	if _, err := h.forge.Reconcile(t.Context(), "shop", "x"); err != nil || len(h.deliveries()) != 1 {
+		t.Errorf("%d deliveries, %v", len(h.deliveries()), err)
+	}
+}
+
+// TestLookAgain has the comparison fail in a push: it is done later, without a further push.
+func TestLookAgain(t *testing.T) {
+	h := newHub(t)
+	h.commit("x")
+	h.push("shop", "HEAD:main")
+	second := h.commit("y")
+	h.must(h.work, "push", "--quiet", h.forge.path("shop"), "HEAD:main")
+	objects := filepath.Join(h.forge.path("shop"), "objects")
+	if err := os.Rename(objects, objects+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.forge.Reconcile(t.Context(), "shop", "x"); err == nil {
+		t.Fatal("a repository without objects was compared")
+	}
+	if h.forge.due("shop") {
+		t.Error("it is compared again at once")
+	}
+	if err := os.Rename(objects+".away", objects); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 { // a firstPause is five seconds
+		if list := h.deliveries(); len(list) == 2 {
+			if p := h.pushed(list[0]); p.After != second || p.Pusher != "unknown" {
+				t.Errorf("%+v", p)
+			}
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("nobody looked again")
+}
+
+// TestLookIsCheap compares only the repositories whose refs have changed, and none that is being pushed to.
+func TestLookIsCheap(t *testing.T) {
+	h := newHub(t)
+	h.commit("x")
+	h.push("shop", "HEAD:main")
+	due := func(want bool, when string) {
+		t.Helper()
+		for range 200 { // the push compares once more after it was answered
+			if h.forge.due("shop") == want {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Errorf("due: %v %s", !want, when)
+	}
+	due(false, "after a push")
+	for _, args := range [][]string{{"update-ref", "refs/heads/new", "refs/heads/main"}, {"pack-refs", "--all"}, {"update-ref", "-d", "refs/heads/new"}} {
+		h.must(h.forge.path("shop"), args...)
+		due(true, fmt.Sprint("after ", args))
+		h.forge.pushing("shop", 1)
+		due(false, fmt.Sprint("while somebody pushes, after ", args))
+		h.forge.pushing("shop", -1)
+		if err := h.forge.ReconcileAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		due(false, fmt.Sprint("once compared, after ", args))
+	}
+	if err := os.RemoveAll(h.forge.path("shop")); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.forge.ReconcileAll(t.Context()); err != nil || len(h.forge.seen) != 0 {
+		t.Errorf("%v of a repository that is gone, %v", h.forge.seen, err)
+	}
+}
+
+// TestBrokenOffPush hangs up in the middle of a push: nothing is left of it.
+func TestBrokenOffPush(t *testing.T) {
+	h := newHub(t)
+	h.forge.MaxPush = 1 << 30
+	h.commit("x")
+	h.push("shop", "HEAD:main")
+	addr := strings.TrimPrefix(h.url, "http://")
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	line := strings.Repeat("0", 40) + " " + strings.Repeat("1", 40) + " refs/heads/x\x00 report-status"
+	// 200 objects, of which the first is a blob of 60 MB, uncompressed.
+	pack := "PACK\x00\x00\x00\x02\x00\x00\x00\xc8\xb0\xf0\xe1\xe4\x01\x78\x01"
+	fmt.Fprintf(c, "POST /git/shop.git/git-receive-pack HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-git-receive-pack-request\r\n"+
+		"Content-Length: 100000000\r\n\r\n%04x%s0000%s", addr, len(line)+4, line, pack)
+	block := append([]byte{0, 0xff, 0xff, 0, 0}, make([]byte, 65535)...)
+	for range 100 {
+		if _, err := c.Write(block); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() (list []string) {
+		list, err := filepath.Glob(filepath.Join(h.forge.path("shop"), "objects", "tmp_*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	for range 400 {
+		if len(left()) > 0 {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if len(left()) == 0 {
+		t.Fatal("git keeps what comes somewhere else")
+	}
+	c.Close()
+	for range 400 {
+		if len(left()) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("left: %v", left())
+}
+
+// TestTidy removes, at the start, what a push left whose server was killed, and nothing else.
+func TestTidy(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "git")
+	kept := []string{"shop.git/HEAD", "shop.git/refs/heads/main", "shop.git/refs/heads/lock", "shop.git/objects/pack/pack-1.pack", "shop.git/objects/aa/bb", "other/HEAD.lock"}
+	stale := []string{"shop.git/HEAD.lock", "shop.git/packed-refs.lock", "shop.git/refs/heads/a/b.lock", "shop.git/objects/tmp_objdir-incoming-x1/pack/tmp_pack_1"}
+	for _, name := range append(stale, kept...) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := New(Config{Dir: dir, Program: "/x", Log: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range kept {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range append(stale, "shop.git/objects/tmp_objdir-incoming-x1") {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/textproto"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +67,10 @@ func (f *Forge) handle(c echo.Context) error {
 	} else if _, err := os.Stat(filepath.Join(f.path(name), "HEAD")); err != nil {
 		return c.String(http.StatusNotFound, "There is no such repository. The first push makes it.\n")
 	}
+	if r.Method == http.MethodPost && service == receivePack {
+		f.pushing(name, 1)
+		defer f.pushing(name, -1)
+	}
 	if err := f.serve(c, name, service, path, pusher); err != nil {
 		f.Log.Warn("serving a repository", "repo", name, "service", service, "err", err)
 	}
@@ -78,8 +83,7 @@ func (f *Forge) handle(c echo.Context) error {
 	return nil
 }
 
-// authorised says who asks. Whoever sits at this machine needs no token: the peer and the name the server was called by are
-// loopback, and no proxy stands between.
+// authorised says who asks. Whoever sits at this machine needs no token: see Loopback.
 func (f *Forge) authorised(r *http.Request) (who string, ok bool) {
 	user, password, basic := r.BasicAuth()
 	token := password
@@ -89,7 +93,7 @@ func (f *Forge) authorised(r *http.Request) (who string, ok bool) {
 	if token != "" && subtle.ConstantTimeCompare([]byte(token), []byte(f.Token)) == 1 {
 		return or(user, "token"), true
 	}
-	if Loopback(r) && (!basic || password == "") {
+	if Loopback(r, f.URL()) && (!basic || password == "") {
 		return or(user, "local"), true
 	}
 	return "", false
@@ -102,11 +106,16 @@ func or(value, standard string) string {
 	return value
 }
 
-// Loopback reports whether a request comes from this machine: the peer's address and the host it named are loopback, and no
-// proxy has forwarded it.
-func Loopback(r *http.Request) bool {
+// Loopback reports whether a request to the server at an address comes from this machine: that address, the peer's and the
+// host that the request names are loopback, and no proxy has forwarded it. A proxy need not say that it is one, and passes on
+// whatever host it is told; so a server whose address is another takes nobody for somebody at this machine, and neither does
+// any that is spoken to in HTTP/1.0, as plain proxies do.
+func Loopback(r *http.Request, server string) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+	if err != nil || !peer.Addr().Unmap().IsLoopback() || !r.ProtoAtLeast(1, 1) {
+		return false
+	}
+	if u, err := url.Parse(server); err != nil || !loopback(u.Host) {
 		return false
 	}
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via", "Cf-Connecting-Ip"} {
@@ -114,7 +123,11 @@ func Loopback(r *http.Request) bool {
 			return false
 		}
 	}
-	host := r.Host
+	return loopback(r.Host)
+}
+
+// loopback reports whether a host, with or without a port, is this machine's name for itself.
+func loopback(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
@@ -131,6 +144,9 @@ var protocolVersion = regexp.MustCompile(`^version=[0-9]$`)
 // pushTime is how long one request of git's may take.
 const pushTime = time.Hour
 
+// stopTime is how long git may take to end by itself.
+const stopTime = 10 * time.Second
+
 // serve runs git http-backend for one request. It is CGI, of which net/http/cgi cannot do what git does: a body whose length
 // nobody knows.
 func (f *Forge) serve(c echo.Context, name, service, path, pusher string) error {
@@ -146,7 +162,17 @@ func (f *Forge) serve(c echo.Context, name, service, path, pusher string) error 
 	cmd := exec.CommandContext(ctx, "git", "http-backend")
 	cmd.Dir = f.Dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	var kill *time.Timer
+	cmd.Cancel = func() error {
+		kill = time.AfterFunc(stopTime, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		if r.Method == http.MethodPost && service == receivePack {
+			// Git removes what came of a push when that ends too early, which it does with the body. A signal, be it
+			// SIGTERM, would have it leave all of it.
+			return nil
+		}
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+	}
+	cmd.WaitDelay = 2 * stopTime
 	cmd.Env = append(f.environment(),
 		"GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1", "SERVER_SOFTWARE=buildsmith",
 		"REQUEST_METHOD="+r.Method, "GIT_PROJECT_ROOT="+f.Dir, "PATH_INFO=/"+name+".git"+path, "GIT_HTTP_EXPORT_ALL=1",
@@ -155,9 +181,7 @@ func (f *Forge) serve(c echo.Context, name, service, path, pusher string) error 
 	if r.Method == http.MethodGet {
 		cmd.Env = append(cmd.Env, "QUERY_STRING=service="+service)
 	}
-	if r.ContentLength > 0 {
-		cmd.Env = append(cmd.Env, "CONTENT_LENGTH="+strconv.FormatInt(r.ContentLength, 10))
-	}
+	// Without CONTENT_LENGTH, for which http-backend would wait for ever if the body ended before it.
 	if r.Header.Get("Content-Encoding") == "gzip" {
 		cmd.Env = append(cmd.Env, "HTTP_CONTENT_ENCODING=gzip")
 	}
@@ -179,7 +203,14 @@ func (f *Forge) serve(c echo.Context, name, service, path, pusher string) error 
 		return errors.Join(err, c.String(http.StatusInternalServerError, "git could not be started; the server's log tells why.\n"))
 	}
 	copied := relay(w, out)
-	if err := cmd.Wait(); err != nil {
+	if copied != nil {
+		_, _ = io.Copy(io.Discard, out) // nobody listens; it must not end of that
+	}
+	err = cmd.Wait()
+	if kill != nil {
+		kill.Stop()
+	}
+	if err != nil {
 		return fmt.Errorf("git http-backend: %w: %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return copied

@@ -63,6 +63,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", in + "/commits/" + second + "/check-suites?check_name=buildsmith", "", 200},
 		{"POST", in + "/statuses/" + second, `{"state": "success", "context": "buildsmith", "target_url": "https://ci.example.org/1", "description": "fine"}`, 201},
 		{"GET", in + "/commits/feature/statuses", "", 200},
+		{"GET", in + "/commits/" + second + "/branches-where-head", "", 200},
 		{"GET", in + "/commits/" + second + "/pulls", "", 200},
 		{"POST", in + "/check-runs", `{"name": "x", "head_sha": "` + second + `"}`, 201},
 		{"GET", fmt.Sprintf("%s/check-runs/%d", in, run.GetID()), "", 200},

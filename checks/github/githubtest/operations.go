@@ -48,6 +48,7 @@ func operations() []operation {
 		{get, inRepo + "/commits/{ref}/check-runs", byToken, "checks:read", (*Server).listCommitRuns},
 		{get, inRepo + "/commits/{ref}/check-suites", byToken, "checks:read", (*Server).listSuites},
 		{get, inRepo + "/commits/{ref}/statuses", byToken, "statuses:read", (*Server).listStatuses},
+		{get, inRepo + "/commits/{commit_sha}/branches-where-head", byToken, "contents:read", (*Server).listHeads},
 		{get, inRepo + "/commits/{commit_sha}/pulls", byToken, "pull_requests:read", (*Server).listCommitPulls},
 		{post, inRepo + "/statuses/{sha}", byToken, "statuses:write", (*Server).createStatus},
 		{post, inRepo + "/check-runs", byToken, "checks:write", (*Server).createCheckRun},

@@ -3,6 +3,7 @@ package githubtest
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -73,6 +74,26 @@ func (s *Server) getCommit(c *call) *answer {
 	}
 	files, added, deleted := s.diffsJSON(c.repo, sha, diffs)
 	return ok(with(s.commitJSON(c.repo, one), object{"files": files, "stats": object{"additions": added, "deletions": deleted, "total": added + deleted}}))
+}
+
+// listHeads is GET /repos/{owner}/{repo}/commits/{commit_sha}/branches-where-head.
+func (s *Server) listHeads(c *call) *answer {
+	sha := c.params["commit_sha"]
+	if !isHash(sha) || !s.hasCommit(c.repo, sha) {
+		return problem(http.StatusUnprocessableEntity, "No commit found for SHA: "+sha)
+	}
+	refs, err := listRefs(s.repoDir(c.repo))
+	if err != nil {
+		return broken(err)
+	}
+	list := []object{}
+	for _, ref := range slices.Sorted(maps.Keys(refs)) {
+		if branch, ok := strings.CutPrefix(ref, "refs/heads/"); ok && refs[ref] == sha {
+			list = append(list, object{"name": branch, "protected": false,
+				"commit": object{"sha": sha, "url": s.api("/repos/%s/commits/%s", c.repo.fullName(), sha)}})
+		}
+	}
+	return ok(list)
 }
 
 func (s *Server) diffsJSON(r *repo, sha string, diffs []fileDiff) (files []object, added, deleted int) {

@@ -81,6 +81,10 @@ if [ "${1:-}" = tests ]; then
 	install chromium chromium
 	install npm npm
 	install systemd-analyze systemd
+	install openssl openssl
+	install jq jq
+	install unzip unzip
+	install ip iproute2
 	docker compose version >/dev/null 2>&1 || install docker-compose docker-compose
 	here=$(cd "$(dirname "$0")/.." && pwd)
 	if ! cmp -s "$here/testdata/contracts/package-lock.json" "$here/testdata/contracts/node_modules/.installed"; then

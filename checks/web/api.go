@@ -59,8 +59,10 @@ func (w *Web) apiBuilds(c echo.Context) error {
 	var answer BuildList
 	if err := w.Store.View(func(tx *store.Tx) error {
 		project := c.QueryParam("project")
-		if err := knownProject(tx, project); project != "" && err != nil {
-			return err
+		if project != "" {
+			if project, err = projectNamed(tx, project); err != nil {
+				return err
+			}
 		}
 		list, err := tx.Builds(project, before, limit+1)
 		if err != nil {
@@ -78,13 +80,38 @@ func (w *Web) apiBuilds(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, answer)
 }
 
-func knownProject(tx *store.Tx, name string) error {
-	_, ok, err := tx.ProjectByName(name)
-	if err == nil && !ok {
-		err = problem{http.StatusNotFound, "", fmt.Sprintf("there is no project %q; GET /api/projects lists those that there are", clip(name))}
+// projectNamed gives the name of the project that somebody means: by its name, or by that of its repository, if that has one
+// project only.
+func projectNamed(tx *store.Tx, name string) (string, error) {
+	if _, ok, err := tx.ProjectByName(name); err != nil || ok {
+		return name, err
 	}
-	return err
+	projects, err := tx.Projects()
+	if err != nil {
+		return "", err
+	}
+	var all, meant []string
+	for _, p := range projects {
+		all = append(all, p.Name)
+		if p.Repo.Name == name {
+			meant = append(meant, p.Name)
+		}
+	}
+	switch {
+	case len(meant) == 1:
+		return meant[0], nil
+	case len(meant) > 1:
+		return "", problem{http.StatusConflict, "", fmt.Sprintf("%s has several projects; name one of them: %s", name, strings.Join(meant, ", "))}
+	case len(all) == 0:
+		return "", problem{http.StatusNotFound, "", fmt.Sprintf("there is no project %q, nor any other: a repository becomes one by its first push", clip(name))}
+	case len(all) > toldProjects:
+		all = append(all[:toldProjects], fmt.Sprintf("%d others", len(projects)-toldProjects))
+	}
+	return "", problem{http.StatusNotFound, "", fmt.Sprintf("there is no project %q; there are: %s", clip(name), strings.Join(all, ", "))}
 }
+
+// toldProjects are how many projects are told to somebody who means one that is not there.
+const toldProjects = 20
 
 func clip(text string) string { return fmt.Sprintf("%.100s", text) }
 
@@ -169,8 +196,8 @@ func findNumber(tx *store.Tx, project, number string) (store.Build, error) {
 	if err != nil {
 		return store.Build{}, store.ErrNotFound
 	}
-	if _, ok, err := tx.ProjectByName(project); err != nil || !ok {
-		return store.Build{}, errors.Join(err, store.ErrNotFound)
+	if project, err = projectNamed(tx, project); err != nil {
+		return store.Build{}, err
 	}
 	for before := uint64(0); ; {
 		list, err := tx.Builds(project, before, 100)
@@ -290,7 +317,10 @@ func (w *Web) apiStart(c echo.Context) error {
 	if r.Project == "" {
 		return problem{http.StatusBadRequest, "", "no project is named; " + shape}
 	}
-	if err := w.Store.View(func(tx *store.Tx) error { return knownProject(tx, r.Project) }); err != nil {
+	if err := w.Store.View(func(tx *store.Tx) (err error) {
+		r.Project, err = projectNamed(tx, r.Project)
+		return err
+	}); err != nil {
 		return err
 	}
 	return w.started(c, store.RequestStart, store.Request{Project: r.Project, Version: r.Version})

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -132,7 +133,7 @@ func TestAPIErrors(t *testing.T) {
 		{"GET", "/api/builds?limit=501", "", 400, "limit=501 is too many: ask for at most 500 at a time and go on with before"},
 		{"GET", "/api/builds?limit=many", "", 400, `limit="many" is not a number; leave it out or give one`},
 		{"GET", "/api/builds?before=-1", "", 400, `before="-1" is not a number`},
-		{"GET", "/api/builds?project=nothing", "", 404, `there is no project "nothing"; GET /api/projects lists those that there are`},
+		{"GET", "/api/builds?project=nothing", "", 404, `there is no project "nothing"; there are: octo-shop, octo-docs, tools`},
 		{"GET", "/api/deliveries?before=x", "", 400, "is not a number"},
 		{"GET", "/api/builds/abc", "", 404, `there is no build "abc"; name one by its id, by at least 6 characters of it, as project:id or as project#number`},
 		{"GET", "/api/builds/00000000-0000-0000-0000-000000000000", "", 404, "there is no build"},
@@ -140,7 +141,7 @@ func TestAPIErrors(t *testing.T) {
 		{"GET", "/api/builds/octo-shop:" + d.failed.ID[:8], "", 404, "there is no build"},
 		{"GET", "/api/builds/octo-shop%2399", "", 404, "there is no build"},
 		{"GET", "/api/builds/octo-shop%23x", "", 404, "there is no build"},
-		{"GET", "/api/builds/nothing%231", "", 404, "there is no build"},
+		{"GET", "/api/builds/nothing%231", "", 404, `there is no project "nothing"; there are`},
 		{"GET", "/api/builds/" + d.failed.ID + "/log?from=x", "", 400, "is not a number"},
 		{"GET", "/api/builds/" + d.failed.ID + "/artifacts", "", 404, "The build left none of that name, or they are no longer kept."},
 		{"GET", "/api/builds/" + d.failed.ID + "/artifacts.zip", "", 404, "no longer kept"},
@@ -328,4 +329,51 @@ func TestReports(t *testing.T) {
 	if got := s.api("GET", "/api/builds/"+running.ID+"/reports", ""); strings.TrimSpace(got.body) != "[]" {
 		t.Errorf("no reports: %s", got.body)
 	}
+}
+
+// TestProjectsByRepository asks for projects by the name of their repository.
+func TestProjectsByRepository(t *testing.T) {
+	s := newSite(t)
+	if got := s.api("GET", "/api/builds?project=x", ""); got.StatusCode != 404 || !strings.Contains(got.body, `there is no project \"x\", nor any other: a repository becomes one by its first push`) {
+		t.Errorf("without any: %d %s", got.StatusCode, got.body)
+	}
+	newDemo(s)
+	var list BuildList
+	s.api("GET", "/api/builds?project=octo/docs", "").decode(t, &list)
+	if len(list.Builds) != 3 || list.Builds[0].Project != "octo-docs" {
+		t.Errorf("%+v", list)
+	}
+	var b Build
+	s.api("GET", "/api/builds/octo%2Fdocs%231", "").decode(t, &b)
+	if b.Project != "octo-docs" || b.Number != 1 {
+		t.Errorf("%+v", b)
+	}
+	s.update(func(tx *store.Tx) error {
+		_, err := tx.Project(projectOf(t, tx, "octo-docs").Repo, "manual")
+		return err
+	})
+	if got := s.api("GET", "/api/builds?project=octo/docs", ""); got.StatusCode != 409 || !strings.Contains(got.body, "octo/docs has several projects; name one of them: octo-docs, manual") {
+		t.Errorf("with two: %d %s", got.StatusCode, got.body)
+	}
+	s.update(func(tx *store.Tx) error {
+		r := projectOf(t, tx, "tools").Repo
+		for i := range 25 {
+			if _, err := tx.Project(r, fmt.Sprintf("extra%02d", i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if got := s.api("GET", "/api/builds?project=x", ""); !strings.Contains(got.body, "extra15, 9 others") {
+		t.Errorf("with many: %s", got.body)
+	}
+}
+
+// projectOf is a project that is there.
+func projectOf(t *testing.T, tx *store.Tx, name string) store.Project {
+	p, ok, err := tx.ProjectByName(name)
+	if !ok || err != nil {
+		t.Errorf("project %s: %v", name, err)
+	}
+	return p
 }

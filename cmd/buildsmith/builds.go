@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -65,7 +66,7 @@ func retryCommand() *cobra.Command {
 		Short: "Build once more what a build built",
 		Long: `Make a new build of the same commit, with the same buildspec.
 
-` + helpBuild + " " + helpToken,
+` + helpBuild + "\n\n" + helpToken,
 		Example: `  buildsmith retry shop#12
   buildsmith retry 3f2a9c --wait`,
 		Args: cobra.ExactArgs(1),
@@ -133,6 +134,12 @@ func listCommand() *cobra.Command {
   buildsmith list --project shop --limit 50
   buildsmith list --format json | jq '.builds[] | select(.status == "FAILED")'`,
 		Args: cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			if limit < 1 {
+				return usage(fmt.Errorf("--limit %d is no number of builds", limit))
+			}
+			return knownFormat(format)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			query := url.Values{"limit": {fmt.Sprint(limit)}}
 			if project != "" {
@@ -158,6 +165,13 @@ func listCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
 	c.flags(cmd)
 	return cmd
+}
+
+func knownFormat(format string) error {
+	if format != "text" && format != "json" {
+		return usage(fmt.Errorf("--format %s is none of text, json", format))
+	}
+	return nil
 }
 
 func statusOf(b *web.Build) string {
@@ -207,11 +221,12 @@ func showCommand() *cobra.Command {
 		Short: "Show a build: its phases, what failed, its artifacts",
 		Long: `Show how a build stands.
 
-` + helpBuild + " " + helpToken,
+` + helpBuild + "\n\n" + helpToken,
 		Example: `  buildsmith show shop#12
   buildsmith show 3f2a9c --format json
   buildsmith show shop#12 --reports`,
-		Args: cobra.ExactArgs(1),
+		Args:    cobra.ExactArgs(1),
+		PreRunE: func(*cobra.Command, []string) error { return knownFormat(format) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var b web.Build
 			if err := c.get(cmd.Context(), buildPath(args[0]), &b); err != nil {
@@ -255,7 +270,11 @@ func printPhases(out io.Writer, b *web.Build) {
 		if !p.Ended.IsZero() {
 			took = fmt.Sprintf("%.1f s", p.Ended.Sub(p.Started).Seconds())
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.Type, p.Status, took, p.Message)
+		line := []string{p.Type, p.Status, took, p.Message}
+		for line[len(line)-1] == "" { // no blanks at its end
+			line = line[:len(line)-1]
+		}
+		fmt.Fprintln(w, strings.Join(line, "\t"))
 	}
 	w.Flush()
 	fmt.Fprintf(out, "%s after %s\n", statusOf(b), tookOf(b))
@@ -290,7 +309,7 @@ func logCommand() *cobra.Command {
 		Short: "Print the log of a build",
 		Long: `Print the log of a build as it is; with --follow until the build ends.
 
-` + helpBuild + " " + helpToken,
+` + helpBuild + "\n\n" + helpToken,
 		Example: `  buildsmith log shop#12
   buildsmith log shop#13 --follow`,
 		Args: cobra.ExactArgs(1),
@@ -314,7 +333,7 @@ func stopCommand() *cobra.Command {
 		Short: "Stop a build",
 		Long: `Stop a build that waits or runs. Its commands have ten seconds to end.
 
-` + helpBuild + " " + helpToken,
+` + helpBuild + "\n\n" + helpToken,
 		Example: `  buildsmith stop shop#13`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -337,8 +356,8 @@ func backupCommand() *cobra.Command {
 		Use:   "backup",
 		Short: "Write a backup of a server's state while it runs",
 		Long: `Write a backup of everything a server knows: builds, logs, artifacts, deliveries, the
-repositories of the built-in forge, the keys behind links. The server goes on meanwhile. The backup holds the
-admin token: keep it as you keep that.
+repositories of the built-in forge, the keys behind links. The server goes on meanwhile. The
+backup holds the admin token: keep it as you keep that.
 
 ` + helpToken,
 		Example: `  buildsmith backup --output buildsmith-2026-05-01.backup

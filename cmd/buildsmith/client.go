@@ -36,21 +36,22 @@ func (c *client) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.data, "data", defaultData(), "data directory of a server here, whose token is used if BUILDSMITH_TOKEN is not set")
 }
 
-func (c *client) token() (string, error) {
+// token gives the admin token, and where it is from.
+func (c *client) token() (token, from string, err error) {
 	if token := os.Getenv("BUILDSMITH_TOKEN"); token != "" {
-		return token, nil
+		return token, "BUILDSMITH_TOKEN", nil
 	}
 	path := filepath.Join(c.data, "admin.token")
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("no admin token: set BUILDSMITH_TOKEN, or name the server's data directory by --data (%w)", err)
+		return "", "", fmt.Errorf("no admin token: set BUILDSMITH_TOKEN, or name the server's data directory by --data (%w)", err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	return strings.TrimSpace(string(text)), path, nil
 }
 
 // open makes a request and gives the answer's body, which the caller closes.
 func (c *client) open(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
-	token, err := c.token()
+	token, from, err := c.token()
 	if err != nil {
 		return nil, err
 	}
@@ -76,23 +77,38 @@ func (c *client) open(ctx context.Context, method, path string, body any) (io.Re
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return nil, err
+		var sent *url.Error
+		if errors.As(err, &sent) {
+			err = sent.Err // the address is told once
+		}
+		return nil, fmt.Errorf("asking the server at %s: %w; --server or BUILDSMITH_SERVER names another", base, err)
 	}
 	if answer.StatusCode >= 300 {
 		defer answer.Body.Close()
+		if answer.StatusCode == http.StatusUnauthorized {
+			return nil, &refusal{answer.StatusCode, fmt.Sprintf("the server at %s does not take the admin token of %s; its own is in the file admin.token of its data directory", base, from)}
+		}
 		return nil, problemOf(answer)
 	}
 	return answer.Body, nil
 }
 
-// problemOf is what a server says that did not do what it was asked for.
+// A refusal is what a server says that did not do what it was asked for.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// problemOf reads a refusal.
 func problemOf(answer *http.Response) error {
 	var told struct{ Error string }
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	if err == nil && json.Unmarshal(text, &told) == nil && told.Error != "" {
-		return errors.New(told.Error)
+	if err != nil || json.Unmarshal(text, &told) != nil || told.Error == "" {
+		told.Error = "the server answers " + answer.Status
 	}
-	return fmt.Errorf("the server answers %s", answer.Status)
+	return &refusal{answer.StatusCode, told.Error}
 }
 
 // get asks for something and decodes the answer.
@@ -117,9 +133,11 @@ func buildPath(id string) string { return "/api/builds/" + url.PathEscape(id) }
 // retryLog is how long to wait before a log is asked for again whose connection broke.
 const retryLog = time.Second
 
-// copyLog prints a log from its beginning. Following, it goes on until the build is over, over broken connections too.
+// copyLog prints a log from its beginning. Following, it goes on until the build is over, over broken connections too; a
+// server that never answered, or says no, is not asked again.
 func (c *client) copyLog(ctx context.Context, id string, follow bool, out io.Writer) error {
 	var offset int64
+	answered := false
 	for failures := 0; ; {
 		path := fmt.Sprintf("%s/log?from=%d", buildPath(id), offset)
 		if follow {
@@ -127,6 +145,7 @@ func (c *client) copyLog(ctx context.Context, id string, follow bool, out io.Wri
 		}
 		in, err := c.open(ctx, http.MethodGet, path, nil)
 		if err == nil {
+			answered = true
 			var n int64
 			n, err = io.Copy(out, in)
 			in.Close()
@@ -135,7 +154,8 @@ func (c *client) copyLog(ctx context.Context, id string, follow bool, out io.Wri
 				failures = 0
 			}
 		}
-		if !follow || ctx.Err() != nil {
+		var refused *refusal
+		if !follow || ctx.Err() != nil || !answered || errors.As(err, &refused) && refused.status < http.StatusInternalServerError {
 			return err
 		}
 		var b web.Build

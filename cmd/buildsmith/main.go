@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"buildsmith/runner/agent"
@@ -65,15 +66,18 @@ func exit(status int) error {
 func run(ctx context.Context, args []string) int {
 	root := rootCommand()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	understood := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
-	var with *statusError
-	if !errors.As(err, &with) {
-		with = &statusError{status: exitUsage, err: err} // cobra's own
+	if !understood {
+		fmt.Fprintf(os.Stderr, "buildsmith: %s\nUsage: %s; `%s --help` tells more.\n", strings.TrimSpace(err.Error()), cmd.UseLine(), cmd.CommandPath())
+		return exitUsage
 	}
-	if !with.silent {
+	with := &statusError{status: exitFault}
+	if errors.As(err, &with); !with.silent {
 		fmt.Fprintln(os.Stderr, "buildsmith:", err)
 	}
 	return with.status
@@ -100,7 +104,33 @@ Git forges call (serve), or for a directory (run).`,
 		root.AddCommand(c)
 	}
 	root.AddCommand(versionCommand())
+	root.SetHelpCommand(helpCommand())
+	// Cobra's own answers a shell that it does not know with its help, and status 0.
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	return root
+}
+
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Tell about a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = fmt.Errorf("%s has no command %q", about.CommandPath(), rest[0])
+			}
+			if err != nil {
+				return usage(err)
+			}
+			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+	}
 }
 
 func versionCommand() *cobra.Command {

@@ -16,8 +16,8 @@ func restoreCommand() *cobra.Command {
 		Use:   "restore FILE",
 		Short: "Unpack a backup into a new data directory",
 		Long: `Unpack a backup into a data directory, which must be empty or missing, and look whether it can
-be opened. A server that is started with it goes on where the backup was made; builds that ran then
-end in a fault and are repeated once.
+be opened. A server that is started with it goes on where the backup was made; builds that ran
+then end in a fault and are repeated once.
 
 FILE - is standard input. Exit status: 0, or 3 if it could not be done.`,
 		Example: `  buildsmith restore --data /var/lib/buildsmith buildsmith-2026-05-01.backup`,

@@ -46,8 +46,8 @@ func runCommand() *cobra.Command {
 		Use:   "run [DIR]",
 		Short: "Run the buildspec of a directory in a sandbox",
 		Long: `Run the buildspec of a directory (the current one, if none is named) in a container, exactly as
-the server would. The build works on a copy: everything in the directory is there, .git and what is not committed
-included, and nothing in it changes.
+the server would. The build works on a copy: everything in the directory is there, .git and what
+is not committed included, and nothing in it changes.
 
 Output appears as it comes; phases and durations follow at the end. Ctrl-C stops the build and
 cleans up.

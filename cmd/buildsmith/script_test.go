@@ -43,6 +43,7 @@ import (
 //	logtext BUILD        prints the log of a build without times
 //	count NAME           prints how many builds a project has
 //	running NAME         waits until the newest build of a project runs commands; BUILD is its id
+//	said                 prints what the server has printed since it was started
 //	nothing-left         fails if a container, or a directory of a sandbox, is there a while after the last build
 func TestScripts(t *testing.T) {
 	runScripts(t, filepath.Join("..", "..", "testdata", "script"))
@@ -60,7 +61,7 @@ func runScripts(t *testing.T, dir string) {
 			"serve": serveScript, "sigkill": signalScript(syscall.SIGKILL), "term": signalScript(syscall.SIGTERM), "died": diedScript,
 			"github": githubScript, "gh": ghScript, "checks": checksScript, "right": rightScript, "commit": commitScript,
 			"build": buildScript, "running": runningScript, "nothing-left": nothingLeftScript,
-			"logtext": logTextScript, "count": countScript,
+			"logtext": logTextScript, "count": countScript, "said": saidScript,
 		},
 	})
 }
@@ -161,9 +162,9 @@ func setUp(env *testscript.Env, bin string) error {
 		removeContainers(data)
 	})
 	for _, v := range []string{
-		"PATH=" + bin + ":" + os.Getenv("PATH"), "DATA=" + data, "URL=http://127.0.0.1:" + port, "LISTEN=127.0.0.1:" + port,
+		"PATH=" + bin + ":" + os.Getenv("PATH"), "BIN=" + bin, "DATA=" + data, "URL=http://127.0.0.1:" + port, "LISTEN=127.0.0.1:" + port,
 		"BUILDSMITH_SERVER=http://127.0.0.1:" + port, "BUILDSMITH_AGENT=" + filepath.Join(bin, "buildsmith-static"),
-		"BUILDSMITH_CONFIG=", "BUILDSMITH_TOKEN=", "IMAGE=" + runnertest.DebianImage, "GORACE=halt_on_error=1", "XDG_STATE_HOME=" + env.WorkDir,
+		"BUILDSMITH_CONFIG=", "BUILDSMITH_TOKEN=", "IMAGE=" + runnertest.DebianImage, "GORACE=halt_on_error=1 atexit_sleep_ms=0", "XDG_STATE_HOME=" + env.WorkDir,
 		"GIT_AUTHOR_NAME=T", "GIT_AUTHOR_EMAIL=t@example.org", "GIT_COMMITTER_NAME=T", "GIT_COMMITTER_EMAIL=t@example.org",
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", fmt.Sprint("UID=", os.Getuid()), fmt.Sprint("GID=", os.Getgid()), "DOCKER_HOST=" + os.Getenv("DOCKER_HOST"),
 	} {
@@ -496,7 +497,12 @@ func nothingLeftScript(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	ts.Fatalf("left behind: containers %v, directories %v", ids, dirs)
+	told, _ := exec.Command("docker", "ps", "-a", "--filter", "label="+ownLabel(data), "--format", "{{.ID}} {{.CreatedAt}} {{.Status}} {{.Labels}}").CombinedOutput()
+	said := ""
+	if s := stageOf(ts); s.server != nil {
+		said = s.server.output.String()
+	}
+	ts.Fatalf("left behind: containers %v, directories %v\n%s\n%s", ids, dirs, told, said)
 }
 
 var logTime = regexp.MustCompile(`(?m)^\[Container\] \S+ \S+ `)
@@ -513,4 +519,8 @@ func countScript(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the server does not tell")
 	}
 	fmt.Fprintln(ts.Stdout(), len(list.Builds))
+}
+
+func saidScript(ts *testscript.TestScript, neg bool, args []string) {
+	fmt.Fprint(ts.Stdout(), stageOf(ts).server.output)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -329,7 +330,22 @@ func ghScript(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// checksScript prints the newest check of each name, and waits until all are completed: a reporter that goes on is given time.
+// metricsOf is what the server says of itself, empty if it does not answer.
+func metricsOf(ts *testscript.TestScript) string {
+	answer, err := http.Get(ts.Getenv("URL") + "/metrics")
+	if err != nil {
+		return ""
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// checksScript prints the newest check of each name, and waits until all are completed and the server has nothing left to
+// tell: checks of phases follow one another as the budget of requests allows.
 func checksScript(ts *testscript.TestScript, neg bool, args []string) {
 	repo, sha := "octo/hello", args[0]
 	if len(args) > 1 {
@@ -344,8 +360,8 @@ func checksScript(ts *testscript.TestScript, neg bool, args []string) {
 		Title      string
 	}
 	var before string
-	stable := 0 // looks without a change since all were completed: checks of phases follow one another
-	for range 300 {
+	stable := 0 // looks without a change since all were completed
+	for range 600 {
 		out := ghOutput(ts, "get", "check-runs", "repo="+repo, "sha="+sha)
 		var answer struct {
 			Runs json.RawMessage `json:"check_runs"`
@@ -362,7 +378,7 @@ func checksScript(ts *testscript.TestScript, neg bool, args []string) {
 		if stable++; !done || before != string(out) {
 			stable = 0
 		}
-		if stable == 15 {
+		if stable == 60 || stable >= 3 && strings.Contains(metricsOf(ts), "\nbuildsmith_reports_pending 0\n") {
 			break
 		}
 		before = string(out)

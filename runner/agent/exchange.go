@@ -57,9 +57,21 @@ func Hand(ctx context.Context, dir string, job Job) error {
 	}
 	// The line feed before ends what a server wrote that died in the middle.
 	text = append(append([]byte{'\n'}, text...), '\n')
-	fifo, err := openFIFO(ctx, filepath.Join(dir, jobName))
+	for {
+		// An agent that has just seen the end of what somebody else wrote closes the pipe, and opens it again.
+		if err := write(ctx, filepath.Join(dir, jobName), text); err == nil {
+			return nil
+		} else if !errors.Is(err, syscall.EPIPE) || ctx.Err() != nil {
+			return fmt.Errorf("handing over the job: %w", err)
+		}
+	}
+}
+
+// write writes to a FIFO as soon as somebody reads it.
+func write(ctx context.Context, name string, text []byte) error {
+	fifo, err := openFIFO(ctx, name)
 	if err != nil {
-		return fmt.Errorf("handing over the job: %w", err)
+		return err
 	}
 	stop := context.AfterFunc(ctx, func() { fifo.SetWriteDeadline(time.Now()) })
 	defer stop()
@@ -69,10 +81,7 @@ func Hand(ctx context.Context, dir string, job Job) error {
 	if closed := fifo.Close(); err == nil {
 		err = closed
 	}
-	if err != nil {
-		return fmt.Errorf("handing over the job: %w", err)
-	}
-	return nil
+	return err
 }
 
 // openFIFO opens a FIFO for writing as soon as somebody reads it.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"buildsmith/store"
@@ -30,11 +31,11 @@ var special = strings.NewReplacer(
 	"@", "@\u200d", "!", "\\!", "~", "\\~", "\r", "", "\n", " ")
 
 // text is what somebody else wrote, as Markdown that shows it and does nothing: no link, no image, no mention.
-func text(s string) string { return special.Replace(plain(s)) }
+func text(s string) string { return special.Replace(Plain(s)) }
 
 // code is text between backquotes, fit for a table.
 func code(s string) string {
-	s = strings.NewReplacer("\n", " ⏎ ", "\r", "", "|", "¦").Replace(plain(s))
+	s = strings.NewReplacer("\n", " ⏎ ", "\r", "", "|", "¦").Replace(Plain(s))
 	fence := strings.Repeat("`", longestRun(s)+1)
 	if strings.HasPrefix(s, "`") || strings.HasSuffix(s, "`") || s == "" {
 		s = " " + s + " "
@@ -44,7 +45,7 @@ func code(s string) string {
 
 // block is text in a fenced block that it cannot leave.
 func block(lines []string) string {
-	body := plain(strings.Join(lines, "\n"))
+	body := Plain(strings.Join(lines, "\n"))
 	fence := strings.Repeat("`", max(3, longestRun(body)+1))
 	return fence + "text\n" + body + "\n" + fence + "\n"
 }
@@ -65,8 +66,9 @@ func longestRun(s string) int {
 // escapes are the sequences by which programs colour their output, and others.
 var escapes = regexp.MustCompile(`\x1b(\[[0-9;:?<=>]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\|$)|[PX^_][^\x1b]*(\x1b\\|$)|[ -/]*[0-~])`)
 
-// plain is text without escape sequences and control characters. Of a line that was written over, the last writing stays.
-func plain(s string) string {
+// Plain is text without escape sequences, control characters and marks that turn the direction of writing, for where nobody
+// may be deceived. Of a line that was written over, the last writing stays.
+func Plain(s string) string {
 	s = escapes.ReplaceAllString(s, "")
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
@@ -74,7 +76,7 @@ func plain(s string) string {
 		lines[i] = line[strings.LastIndexByte(line, '\r')+1:]
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r) {
 			return -1
 		}
 		return r

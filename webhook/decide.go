@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"buildsmith/store"
 )
@@ -68,6 +69,12 @@ func shortRef(ref string) string {
 
 func firstLine(message string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	line = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) { // they could make it look like another
+			return -1
+		}
+		return r
+	}, line)
 	return clip(strings.TrimSpace(line), 200)
 }
 
@@ -192,7 +199,7 @@ func (i *Intake) allCovered(r store.Repo, t store.Trigger) (covered bool, err er
 func pullRequestTrigger(r store.Repo, pr *store.PullRequest, event string) store.Trigger {
 	return store.Trigger{
 		Event: event, Automatic: true, Commit: pr.Head, SourceVersion: fmt.Sprintf("pr/%d", pr.Number), HeadRef: pr.HeadRef,
-		BaseRef: pr.BaseRef, PullRequest: pr.Number, Fork: pr.HeadRepo != r.ID, Title: clip(pr.Title, 200),
+		BaseRef: pr.BaseRef, PullRequest: pr.Number, Fork: pr.HeadRepo != r.ID, Title: firstLine(pr.Title),
 	}
 }
 

@@ -370,7 +370,7 @@ func TestForgeGone(t *testing.T) {
 
 func TestPush(t *testing.T) {
 	d := newDesk(t)
-	got := d.deliver(push("refs/heads/main", hash('a'), "Fix it\n\nbody"))
+	got := d.deliver(push("refs/heads/main", hash('a'), "Fix\u202e \x1bit\n\nbody"))
 	builds := d.builds()
 	if len(builds) != 1 || !slices.Equal(got.Builds, []string{builds[0].ID}) || got.Reason != "" || got.Repo != "octo/shop" || got.Summary != "push" {
 		t.Fatalf("%+v\n%+v", got, builds)

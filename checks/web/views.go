@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"time"
 
+	"buildsmith/checks"
+
 	"github.com/labstack/echo/v4"
 )
 
@@ -67,7 +69,7 @@ type views struct {
 
 func newViews(a assets) *views {
 	v := &views{a, map[string]*template.Template{}}
-	shared := template.Must(template.New("").Funcs(template.FuncMap{"bytes": bytesText}).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html"))
+	shared := template.Must(template.New("").Funcs(template.FuncMap{"bytes": bytesText, "plain": checks.Plain}).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html"))
 	for _, name := range []string{"builds", "queue", "deliveries", "delivery", "login", "problem", "build", "notice", "search", "artifacts"} {
 		page := template.Must(shared.Clone())
 		v.pages[name] = template.Must(page.ParseFS(pageFiles, "pages/"+name+".html"))

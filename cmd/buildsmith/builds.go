@@ -152,7 +152,7 @@ func listCommand() *cobra.Command {
 			if format == "json" {
 				return printJSON(cmd.OutOrStdout(), list)
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			w := tabwriter.NewWriter(plainWriter{cmd.OutOrStdout()}, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "BUILD\tSTATUS\tVERSION\tCOMMIT\tTOOK\tTITLE")
 			for _, b := range list.Builds {
 				fmt.Fprintf(w, "%s#%d\t%s\t%s\t%.8s\t%s\t%s\n", b.Project, b.Number, statusOf(&b), versionOf(&b), b.Source.Commit, tookOf(&b), b.Source.Title)
@@ -245,6 +245,7 @@ func showCommand() *cobra.Command {
 					Reports []web.Check `json:"reports,omitempty"`
 				}{b, list})
 			}
+			out = plainWriter{out}
 			fmt.Fprintf(out, "%s#%d  %s  %s at %.12s  %s\n%s\n\n", b.Project, b.Number, statusOf(&b), versionOf(&b), b.Source.Commit, b.Source.Title, b.URL)
 			printPhases(out, &b)
 			printDetails(out, &b)

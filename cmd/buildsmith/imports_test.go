@@ -27,7 +27,7 @@ var ours = map[string][]string{
 	"checks":                              {"store"},
 	"checks/github":                       {"store", "checks"},
 	"checks/local":                        {"store", "checks"},
-	"checks/web":                          {"store"},
+	"checks/web":                          {"store", "checks"},
 	"checks/github/githubtest":            {},
 	"checks/github/githubtest/fakegithub": {"checks/github/githubtest"},
 	"cmd/buildsmith": {"store", "runner", "runner/agent", "runner/buildspec", "runner/docker", "runner/source", "webhook", "webhook/github",

@@ -10,14 +10,17 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"buildsmith/runner"
+	"buildsmith/runner/agent"
 	"buildsmith/runner/buildspec"
 	"buildsmith/runner/docker"
 	"buildsmith/store"
@@ -50,7 +53,7 @@ the server would. The build works on a copy: everything in the directory is ther
 is not committed included, and nothing in it changes.
 
 Output appears as it comes; phases and durations follow at the end. Ctrl-C stops the build and
-cleans up.
+cleans up; once more, it does not wait for the commands to end.
 
 Exit status: 0 succeeded, 1 failed or timed out, 2 invalid buildspec or usage, 3 a fault of the
 machine, 130 stopped by Ctrl-C.`,
@@ -112,7 +115,7 @@ func runDirectory(ctx context.Context, o *runOptions, out, messages io.Writer) e
 	}
 	defer engine.Close()
 	defer func() {
-		if err := os.RemoveAll(scratch); err != nil {
+		if err := agent.RemoveTree(scratch); err != nil {
 			err = engine.RemoveDir(context.WithoutCancel(ctx), scratch)
 			if err != nil {
 				fmt.Fprintln(messages, "buildsmith:", err)
@@ -122,12 +125,15 @@ func runDirectory(ctx context.Context, o *runOptions, out, messages io.Writer) e
 	if err := engine.Ready(ctx); err != nil {
 		return fault(fmt.Errorf("%w; `buildsmith doctor` tells what is missing", err))
 	}
+	if err := engine.Guarded(); err != nil && o.network == store.NetworkFull {
+		fmt.Fprintf(messages, "Warning: the build can reach this machine and the metadata addresses of clouds, since the rules against it cannot be set (%v); --network none keeps it from any network\n", err)
+	}
 	s, err := store.Open(scratch, store.Options{NoSync: true, Reserve: 1})
 	if err != nil {
 		return fault(err)
 	}
 	defer s.Close()
-	ended, err := o.follow(ctx, s, engine, build, log, out)
+	ended, err := o.follow(ctx, s, engine, build, log, out, messages)
 	if err != nil {
 		return fault(err)
 	}
@@ -263,7 +269,7 @@ func (o *runOptions) variables() ([]store.Variable, error) {
 var localRepo = store.Repo{Forge: "run", ID: "local", Name: "local", Private: true}
 
 // follow runs the build to its end and prints its log as it grows. When ctx is done first, the build is stopped.
-func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.Docker, build store.Build, log *slog.Logger, out io.Writer) (store.Build, error) {
+func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.Docker, build store.Build, log *slog.Logger, out, messages io.Writer) (store.Build, error) {
 	if err := s.Update(func(tx *store.Tx) error {
 		p, err := tx.Project(localRepo, "")
 		if err == nil {
@@ -289,7 +295,18 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 	defer runs.Wait()
 	defer stop()
 	asked := context.AfterFunc(ctx, func() {
+		fmt.Fprintln(messages, "Stopping the build: its commands have ten seconds to end. Ctrl-C once more does not wait for them.")
+		again := make(chan os.Signal, 1)
+		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+		defer signal.Stop(again)
 		_ = s.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(build.ID, "Ctrl-C"); return err })
+		select {
+		case <-again:
+			if b, err := s.Build(build.ID); err == nil && b.Sandbox.ID != "" {
+				_ = engine.Remove(running, b.Sandbox.ID)
+			}
+		case <-running.Done():
+		}
 	})
 	defer asked()
 	ended, err := printLog(s, build.ID, out)

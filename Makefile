@@ -33,7 +33,7 @@ test: ## every test, with the race detector
 	@BUILDSMITH_TEST_ALL=1 $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 25m ./...
 
 bench: ## the benchmarks that compare with doing it by hand
-	@deploy/setup.sh docker
+	@deploy/setup.sh tests
 	@deploy/image.sh
 	BUILDSMITH_BENCH=1 go test -run '^TestMeasure' -v -timeout 60m ./cmd/buildsmith
 

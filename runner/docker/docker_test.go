@@ -312,6 +312,32 @@ func TestUnguardedFork(t *testing.T) {
 	}
 }
 
+// TestStands looks for rules as iptables lists them.
+func TestStands(t *testing.T) {
+	list := "-P INPUT ACCEPT\n-A INPUT -i buildsmith0 -j DROP\n-A DOCKER-USER -d 169.254.0.0/16 -i buildsmith0 -j DROP\n-A DOCKER-USER -j RETURN\n"
+	for rule, want := range map[string]bool{
+		"INPUT -i buildsmith0 -j DROP":                         true,
+		"DOCKER-USER -i buildsmith0 -d 169.254.0.0/16 -j DROP": true,
+		"DOCKER-USER -i buildsmith0 -d 169.254.0.0/17 -j DROP": false,
+		"DOCKER-USER -i buildsmith0 -j DROP":                   false,
+		"INPUT -i buildsmith0 -j ACCEPT":                       false,
+		"INPUT -i buildsmith -j DROP":                          false,
+	} {
+		if got := stands(list, strings.Fields(rule)); got != want {
+			t.Errorf("%s: %v", rule, got)
+		}
+	}
+	if out, err := exec.Command("iptables", "-S", "DOCKER-USER").Output(); err == nil {
+		d := newDocker(t, nil)
+		if err := d.Ready(t.Context()); err != nil || d.Guarded() != nil {
+			t.Skip("no rules here")
+		}
+		if out, err = exec.Command("iptables", "-S", "DOCKER-USER").Output(); err != nil || !stands(string(out), []string{"DOCKER-USER", "-i", bridgeName, "-d", metadata[0], "-j", "DROP"}) {
+			t.Errorf("%v: what this release lists is not known:\n%s", err, out)
+		}
+	}
+}
+
 func TestForeignNetwork(t *testing.T) {
 	// The engine is a stand-in here: the network of another program under our name is nothing to make for a test.
 	server := newEngine(t, func(w http.ResponseWriter, r *http.Request) {

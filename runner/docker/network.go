@@ -9,7 +9,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/network"
@@ -92,19 +94,52 @@ func (d *Docker) guard(ctx context.Context) error {
 	for _, address := range metadata {
 		rules = append(rules, []string{"DOCKER-USER", "-i", bridgeName, "-d", address, "-j", "DROP"})
 	}
+	var listing sync.WaitGroup
+	var input, user, input6 string
+	listing.Go(func() { input = listRules(ctx, "iptables", "INPUT") })
+	listing.Go(func() { user = listRules(ctx, "iptables", "DOCKER-USER") })
+	listing.Go(func() { input6 = listRules(ctx, "ip6tables", "INPUT") })
+	listing.Wait()
 	// Each goes to the top, so that the last one stands first.
 	for i := len(rules) - 1; i >= 0; i-- {
+		if stands(input+user, rules[i]) {
+			continue
+		}
 		if err := ensureRule(ctx, "iptables", rules[i]); err != nil {
 			return err
 		}
 	}
 	if _, err := exec.LookPath("ip6tables"); err == nil {
 		// The bridge has no IPv6 beyond its own link; a host without ip6tables has no rules to set.
-		if err := ensureRule(ctx, "ip6tables", []string{"INPUT", "-i", bridgeName, "-j", "DROP"}); err != nil {
+		rule := []string{"INPUT", "-i", bridgeName, "-j", "DROP"}
+		if stands(input6, rule) {
+			return nil
+		}
+		if err := ensureRule(ctx, "ip6tables", rule); err != nil {
 			d.Log.Debug("setting an IPv6 rule", "err", err)
 		}
 	}
 	return nil
+}
+
+// listRules lists the rules of a chain, one a line; empty if that cannot be done.
+func listRules(ctx context.Context, program, chain string) string {
+	out, err := output(ctx, program, []string{"-w", "-S", chain})
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}
+
+// stands reports whether a rule is in a list, in the form in which iptables lists those that say no more than from where to
+// where. Of others, and of those that a release lists otherwise, iptables has to be asked.
+func stands(list string, rule []string) bool {
+	chain, rest := rule[0], strings.Join(rule[1:], " ")
+	if in, to, ok := strings.Cut(rest, " -d "); ok { // the destination is listed first
+		to, action, _ := strings.Cut(to, " ")
+		rest = "-d " + to + " " + in + " " + action
+	}
+	return slices.Contains(strings.Split(list, "\n"), "-A "+chain+" "+rest)
 }
 
 func ensureRule(ctx context.Context, program string, rule []string) error {
@@ -115,6 +150,11 @@ func ensureRule(ctx context.Context, program string, rule []string) error {
 }
 
 func run(ctx context.Context, program string, args []string) error {
+	_, err := output(ctx, program, args)
+	return err
+}
+
+func output(ctx context.Context, program string, args []string) ([]byte, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {
 		for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
@@ -125,13 +165,13 @@ func run(ctx context.Context, program string, args []string) error {
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, bytes.TrimSpace(out))
+		return nil, fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
-	return nil
+	return out, nil
 }
 
 // ownResolvers are the name servers of this machine that are the machine itself, at an address that containers use.

@@ -350,6 +350,7 @@ func TestAccess(t *testing.T) {
 		{"an empty token", there, "ci.example.org", []string{"Authorization", basic("octocat", "")}, 401, ""},
 		{"an empty bearer", there, "ci.example.org", []string{"Authorization", "Bearer "}, 401, ""},
 		{"through a proxy that tells nothing", here, "localhost", nil, 401, "https://ci.example.org"},
+		{"by another site's page", here, "localhost", []string{"Sec-Fetch-Site", "cross-site"}, 401, ""},
 		{"through one that speaks HTTP/1.0", here, "localhost", []string{"", "HTTP/1.0"}, 401, ""},
 		{"the token, through a proxy that tells nothing", here, "localhost", []string{"Authorization", basic("octocat", token)}, 200, "https://ci.example.org"},
 		{"this machine, whose server has a name for it", here, "127.0.0.1:8080", nil, 200, "http://localhost:8080"},

@@ -107,7 +107,7 @@ func or(value, standard string) string {
 }
 
 // Loopback reports whether a request to the server at an address comes from this machine: that address, the peer's and the
-// host that the request names are loopback, and no proxy has forwarded it. A proxy need not say that it is one, and passes on
+// host that the request names are loopback, no proxy has forwarded it, and no other site's page has a browser send it. A proxy need not say that it is one, and passes on
 // whatever host it is told; so a server whose address is another takes nobody for somebody at this machine, and neither does
 // any that is spoken to in HTTP/1.0, as plain proxies do.
 func Loopback(r *http.Request, server string) bool {
@@ -122,6 +122,9 @@ func Loopback(r *http.Request, server string) bool {
 		if r.Header.Get(name) != "" {
 			return false
 		}
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" && site != "same-origin" {
+		return false
 	}
 	return loopback(r.Host)
 }

@@ -21,8 +21,7 @@ const (
 // watchDisk ends a build that uses more of the disk than it may. When little is left it ends a build that uses much, and when
 // next to nothing is left the youngest, whatever it seems to use: files that have no name any more cannot be counted.
 func (w *work) watchDisk(ctx context.Context, limit int64) {
-	pause := diskInterval
-	for sleep(ctx, pause) {
+	for pause, room := diskInterval, int64(0); w.awaitLook(ctx, pause, room); {
 		begun := time.Now()
 		used, err := treeSize(ctx, w.r.sandboxDir(w.sandbox))
 		if errors.Is(err, errTooDeep) {
@@ -49,8 +48,23 @@ func (w *work) watchDisk(ctx context.Context, limit int64) {
 				return
 			}
 		}
-		pause = max(diskInterval, diskShare*time.Since(begun))
+		pause, room = max(diskInterval, diskShare*time.Since(begun)), limit-used
 	}
+}
+
+// awaitLook waits until it is time to look again: after a pause, or before if the disk has lost half of the room that the
+// build had left, whoever took it. It reports false if ctx was done first.
+func (w *work) awaitLook(ctx context.Context, pause time.Duration, room int64) bool {
+	before, err := w.r.Store.Disk()
+	for end := time.Now().Add(pause); time.Now().Before(end); {
+		if !sleep(ctx, min(diskInterval, time.Until(end))) {
+			return false
+		}
+		if now, failed := w.r.Store.Disk(); err == nil && failed == nil && room > 0 && before.Free-now.Free > room/2 {
+			return true
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // youngest reports whether no build that runs was begun later.

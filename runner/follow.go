@@ -34,7 +34,7 @@ func (w *work) follow(ctx context.Context) (*ending, error) {
 		exited <- agentExit{exit, err}
 		ended(errEnded)
 	})
-	f := &follower{work: w, story: story, saved: time.Now(), savedSize: w.out.Size(), current: underWay(&w.b)}
+	f := &follower{work: w, story: story, saved: time.Now(), savedSize: w.out.Size(), current: underWay(&w.b), failed: w.b.Failure != nil}
 	if f.outcome = w.b.Outcome; f.told() {
 		return f.afterDone(ctx, exited)
 	}
@@ -82,6 +82,7 @@ type follower struct {
 	savedSize int64
 
 	current store.Command // the command under way
+	failed  bool          // a command has failed: the first is kept
 
 	outcome *store.Outcome // what the agent told of the end so far
 	fault   string         // the agent's own
@@ -187,7 +188,8 @@ func (f *follower) output(e agent.Event) error {
 // exit records the end of a command. The first that fails is kept with the end of its output.
 func (f *follower) exit(e agent.Event, at time.Time) {
 	var failure *store.Failure
-	if c := f.current; e.Status != 0 && c.Line > 0 {
+	if c := f.current; e.Status != 0 && c.Line > 0 && !f.failed {
+		f.failed = true
 		end := f.out.Line()
 		if f.out.MidLine() {
 			end++

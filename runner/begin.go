@@ -266,13 +266,16 @@ func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skelet
 	return job, spec, skeleton, append(lines, planned...), nil
 }
 
+// checkoutInterval is how often the size of a checkout under way is looked at.
+const checkoutInterval = 500 * time.Millisecond
+
 // checkout checks the source out, within the build's limit of disk.
 func (w *work) checkout(ctx context.Context, dir string) error {
 	ctx, tooLarge := context.WithCancelCause(ctx)
 	limit := w.b.Settings.Disk
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
-		for sleep(ctx, diskInterval) {
+		for sleep(ctx, checkoutInterval) {
 			if used, err := treeSize(ctx, dir); limit > 0 && used > limit || errors.Is(err, errTooDeep) {
 				tooLarge(fmt.Errorf("it has more than %s of files: %w", size(limit), source.ErrTooLarge))
 			}

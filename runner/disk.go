@@ -3,19 +3,20 @@ package runner
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"path/filepath"
-	"syscall"
+	"os"
 	"time"
 
 	"buildsmith/runner/agent"
 	"buildsmith/store"
+
+	"golang.org/x/sys/unix"
 )
 
 // The disk a build uses is looked at this often, and less often where looking takes long.
 const (
 	diskInterval = 2 * time.Second
-	diskShare    = 20 // at most one part in so many of the time is spent on looking
+	diskShare    = 20 // one part in so many of the time is spent on looking, if that lets it look often enough
+	maxDiskPause = time.Minute
 )
 
 // watchDisk ends a build that uses more of the disk than it may. When little is left it ends a build that uses much, and when
@@ -49,6 +50,7 @@ func (w *work) watchDisk(ctx context.Context, limit int64) {
 			}
 		}
 		pause, room = max(diskInterval, diskShare*time.Since(begun)), limit-used
+		pause = min(pause, maxDiskPause)
 	}
 }
 
@@ -97,23 +99,49 @@ func sleep(ctx context.Context, pause time.Duration) bool {
 // errTooDeep says that a tree cannot be looked at: it has paths longer than the kernel takes.
 var errTooDeep = errors.New("too deep")
 
-// treeSize is how much of the disk a tree takes. It looks at names only: nothing a container made is opened.
-func treeSize(ctx context.Context, dir string) (total int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if errors.Is(err, syscall.ENAMETOOLONG) {
-			return errTooDeep
-		}
-		if err != nil {
-			return nil // it goes on changing
-		}
-		if info, err := e.Info(); err == nil {
-			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-				total += stat.Blocks*512 + 512
+// maxDepth is how many directories may lie in one another: no path leads further down than twice as many.
+const maxDepth = 1000
+
+// treeSize is how much of the disk a tree takes. It opens directories alone, and from one to the next, since a container can put
+// a link where a directory was: nothing outside of the tree is looked at.
+func treeSize(ctx context.Context, dir string) (int64, error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, nil // it is gone
+	}
+	return directorySize(ctx, fd, 0)
+}
+
+// directorySize is treeSize of an open directory, which it closes.
+func directorySize(ctx context.Context, fd, depth int) (total int64, err error) {
+	f := os.NewFile(uintptr(fd), ".")
+	defer f.Close()
+	if depth > maxDepth {
+		return 0, errTooDeep
+	}
+	for ctx.Err() == nil {
+		names, err := f.Readdirnames(1000)
+		for _, name := range names {
+			var stat unix.Stat_t
+			if unix.Fstatat(fd, name, &stat, unix.AT_SYMLINK_NOFOLLOW) != nil {
+				continue // it goes on changing
 			}
-		} else if errors.Is(err, syscall.ENAMETOOLONG) {
-			return errTooDeep
+			total += stat.Blocks*512 + 512
+			if stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+				continue
+			}
+			below, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+			if err != nil {
+				continue
+			}
+			size, err := directorySize(ctx, below, depth+1)
+			if total += size; err != nil {
+				return total, err
+			}
 		}
-		return ctx.Err()
-	})
-	return total, err
+		if err != nil { // the end, or it cannot be read
+			return total, nil
+		}
+	}
+	return total, ctx.Err()
 }

@@ -56,6 +56,9 @@ func (w *work) follow(ctx context.Context) (*ending, error) {
 		if err := f.take(events); err != nil {
 			return nil, err
 		}
+		if end := f.judged(); end != nil && time.Since(f.judgedAt()) > lastWords {
+			return end, f.save()
+		}
 		if f.told() {
 			w.r.Store.At("done read")
 			if err := f.save(); err != nil {
@@ -72,6 +75,9 @@ type agentExit struct {
 }
 
 var errEnded = errors.New("the sandbox has ended")
+
+// lastWords is how long the story of a sandbox that the server ended is still read.
+const lastWords = 10 * time.Second
 
 // A follower turns events into changes of the build.
 type follower struct {
@@ -298,6 +304,12 @@ func (f *follower) afterExit(ctx context.Context, exit Exit) (*ending, error) {
 		}
 		if err := f.take(events); err != nil {
 			return nil, err
+		}
+		if ctx.Err() != nil {
+			return nil, f.save()
+		}
+		if end := f.judged(); end != nil && time.Since(f.judgedAt()) > lastWords {
+			return end, f.save()
 		}
 	}
 	if err := f.save(); err != nil {

@@ -91,9 +91,15 @@ func (m *warmer) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	there := map[string]bool{}
+	m.mu.Lock()
+	want := append([]store.Build{}, m.want...)
+	m.mu.Unlock()
+	wanted, there := map[string]bool{}, map[string]bool{}
+	for _, b := range want {
+		wanted[m.r.profile(&b)] = true
+	}
 	for _, w := range waiting {
-		if m.r.Store.Now().Sub(w.Made) > warmFor {
+		if m.r.Store.Now().Sub(w.Made) > warmFor || len(want) > 0 && !wanted[w.Profile] {
 			if err := m.withdraw(ctx, w.ID); err != nil {
 				return err
 			}
@@ -104,9 +110,6 @@ func (m *warmer) look(ctx context.Context) error {
 	if busy {
 		return nil // builds have the machine now
 	}
-	m.mu.Lock()
-	want := append([]store.Build{}, m.want...)
-	m.mu.Unlock()
 	for _, b := range want {
 		if profile := m.r.profile(&b); !there[profile] && m.r.Store.Now().Sub(b.Ended) < warmFor {
 			if err := m.make(ctx, b, profile); err != nil {

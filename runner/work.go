@@ -32,8 +32,9 @@ type work struct {
 	sandbox string    // the id of its sandbox; written before handed is closed
 	handed  chan struct{}
 
-	mu      sync.Mutex
-	verdict *ending // why the server ended the sandbox; nil if it did not
+	mu        sync.Mutex
+	verdict   *ending   // why the server ended the sandbox; nil if it did not
+	verdictAt time.Time // when it did
 }
 
 // An ending is how a build ends.
@@ -199,7 +200,7 @@ func (w *work) watchStop(ctx context.Context, breakOff context.CancelCauseFunc) 
 func (w *work) kill(ctx context.Context, end *ending) {
 	w.mu.Lock()
 	if w.verdict == nil {
-		w.verdict = end
+		w.verdict, w.verdictAt = end, time.Now()
 	}
 	w.mu.Unlock()
 	if err := w.end(ctx, forever); err != nil && ctx.Err() == nil {
@@ -224,6 +225,12 @@ func (w *work) end(ctx context.Context, patience time.Duration) error {
 			return err
 		}
 	}
+}
+
+func (w *work) judgedAt() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.verdictAt
 }
 
 func (w *work) judged() *ending {

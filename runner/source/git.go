@@ -133,6 +133,12 @@ var tooLarge = regexp.MustCompile(`(?i)out of memory|file name too long`)
 // isTooLarge reports whether git failed because it got no more memory, or a name that no file can have.
 func isTooLarge(err error) bool {
 	var failed *gitError
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ProcessState != nil {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGSEGV {
+			return true // its stack was too small for so many directories in one another
+		}
+	}
 	return errors.As(err, &failed) && tooLarge.MatchString(failed.stderr)
 }
 

@@ -492,3 +492,20 @@ func TestLongName(t *testing.T) {
 		t.Errorf("Checkout = %v", err)
 	}
 }
+
+// TestDeepCommit checks out directories in one another, so many that git itself fails of them.
+func TestDeepCommit(t *testing.T) {
+	f := newForge(t)
+	f.commit("refs/heads/main", map[string]string{"a": "x"})
+	var input strings.Builder
+	input.WriteString("commit refs/heads/deep\ncommitter T <t@example.org> 1700000000 +0000\ndata 1\nm\nM 100644 inline " + strings.Repeat("d/", 6000) + "f\ndata 1\nx\n")
+	cmd := exec.Command("git", "fast-import", "--quiet")
+	cmd.Dir, cmd.Stdin = f.dir, strings.NewReader(input.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	err := lease(t, newMirrors(t), f.remote()).Checkout(t.Context(), Want{Commit: gitIn(t, f.dir, "rev-parse", "deep")}, filepath.Join(t.TempDir(), "tree"), "/objects")
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("Checkout = %v", err)
+	}
+}

@@ -146,19 +146,46 @@ func (f *Forge) environment() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + f.home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"}
 }
 
+// maxOutput is the most that git may print.
+const maxOutput = 64 << 20
+
 func (f *Forge) git(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	out, cut, err := f.gitHead(ctx, dir, maxOutput, args...)
+	if err == nil && cut {
+		err = fmt.Errorf("git %s: it prints more than %d bytes", args[0], maxOutput)
+	}
+	return out, err
+}
+
+// gitHead runs git and gives the beginning of what it prints; cut tells that there was more.
+func (f *Forge) gitHead(ctx context.Context, dir string, most int, args ...string) (out []byte, cut bool, err error) {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.hooksPath=/dev/null"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = f.environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("git %s: %w: %.500s", args[0], err, stderr.String())
+	printed, stderr := head{most: most}, head{most: 500}
+	cmd.Stdout, cmd.Stderr = &printed, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, false, fmt.Errorf("git %s: %w: %s", args[0], err, stderr.text)
 	}
-	return out, nil
+	return printed.text, printed.cut, nil
 }
+
+// A head keeps the beginning of what is written to it.
+type head struct {
+	text []byte
+	most int
+	cut  bool
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	room := min(len(p), h.most-len(h.text))
+	h.text, h.cut = append(h.text, p[:room]...), h.cut || room < len(p)
+	return len(p), nil
+}
+
+// maxMessage is how much of a commit's message is kept.
+const maxMessage = 10_000
 
 // A pushed is the body of a delivery: a ref that changed.
 type pushed struct {
@@ -232,12 +259,13 @@ func (f *Forge) compare(ctx context.Context, name, pusher string) (numbers []uin
 		if before[ref] == now[ref] {
 			continue
 		}
-		message, err := f.git(ctx, f.path(name), "log", "-1", "--format=%B", "--end-of-options", now[ref])
+		// The map of mail addresses is a file of the commit, of any size.
+		message, _, err := f.gitHead(ctx, f.path(name), maxMessage, "-c", "log.mailmap=false", "log", "-1", "--format=%B", "--end-of-options", now[ref])
 		if err != nil {
 			return nil, nil, err
 		}
 		changes = append(changes, pushed{Name: name, Ref: ref, Before: orZeros(before[ref], now[ref]), After: now[ref],
-			Message: strings.ToValidUTF8(string(message[:min(len(message), 10_000)]), "\uFFFD"), Pusher: pusher, Default: head})
+			Message: strings.ToValidUTF8(string(message), "\uFFFD"), Pusher: pusher, Default: head})
 	}
 	for _, ref := range slices.Sorted(maps.Keys(before)) {
 		if _, there := now[ref]; !there {

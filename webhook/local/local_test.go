@@ -653,3 +653,15 @@ func TestTidy(t *testing.T) {
 		}
 	}
 }
+
+func TestHead(t *testing.T) {
+	h := head{most: 5}
+	for _, text := range []string{"abc", "defg", "h"} {
+		if n, err := h.Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+	}
+	if string(h.text) != "abcde" || !h.cut {
+		t.Errorf("%+v", h)
+	}
+}

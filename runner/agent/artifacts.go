@@ -183,14 +183,14 @@ type packer struct {
 	tar   *tar.Writer
 	log   *writer
 	links bool // keep links that stay inside
+	cut   func() bool
+	limit int64
+	files int
+	size  int64
+	names int // bytes of all names
 
 	linked      map[string]bool // names of links that were packed
 	directories map[string]bool // names that have entries below them
-	names       int             // bytes of all names
-	cut         func() bool
-	limit       int64
-	files       int
-	size        int64
 }
 
 // add packs one file. What is no regular file, or cannot be read, is passed over with a line in the log.
@@ -255,8 +255,8 @@ func (p *packer) add(f glob.File) error {
 	return nil
 }
 
-// maxNames is how many bytes the names of all artifacts may have. What may not be mistaken for more in the server's manifest
-// is counted there once more.
+// maxNames is how many bytes the names of all artifacts may have. The server's limit is somewhat higher, since it counts them as
+// its manifest writes them.
 const maxNames = 12 << 20
 
 // name notes the name of an entry, and says why it cannot be one: the server takes no archive in which it is.

@@ -36,6 +36,17 @@ type remover struct {
 	moved int
 }
 
+// moveUp moves a directory to the top, under a name that nothing there has: a build may have made any.
+func (r *remover) moveUp(path string) error {
+	for {
+		r.moved++
+		err := os.Rename(path, filepath.Join(r.top, fmt.Sprintf(".moved-%d", r.moved)))
+		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.ENOTDIR) {
+			return err
+		}
+	}
+}
+
 // remove removes a directory. What it moves up is below top, and so removed too when top is.
 func (r *remover) remove(dir string) error {
 	for {
@@ -79,8 +90,7 @@ func (r *remover) empty(dir string) (empty bool, err error) {
 	}
 	for _, path := range subdirectories {
 		if len(path) > longPath {
-			r.moved++
-			err = os.Rename(path, filepath.Join(r.top, fmt.Sprintf(".moved-%d-%d", os.Getpid(), r.moved)))
+			err = r.moveUp(path)
 		} else {
 			err = r.remove(path)
 		}

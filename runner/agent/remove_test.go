@@ -23,6 +23,15 @@ func TestRemoveTree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// What is moved up finds its names taken.
+	for _, name := range []string{".moved-1/full", ".moved-2/full"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".moved-3"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	// Two chains side by side, with names that make their paths too long at once.
 	for _, name := range []string{"d", strings.Repeat("e", 255)} {
 		fd, err := syscall.Open(filepath.Join(dir, "a", "b"), syscall.O_DIRECTORY, 0)

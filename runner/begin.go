@@ -276,7 +276,10 @@ func (w *work) checkout(ctx context.Context, dir string) error {
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
 		for sleep(ctx, checkoutInterval) {
-			if used, err := treeSize(ctx, dir); limit > 0 && used > limit || errors.Is(err, errTooDeep) {
+			switch used, err := treeSize(ctx, dir); {
+			case errors.Is(err, errTooDeep):
+				tooLarge(fmt.Errorf("it has more than %d directories in one another: %w", maxDepth, source.ErrTooLarge))
+			case limit > 0 && used > limit:
 				tooLarge(fmt.Errorf("it has more than %s of files: %w", size(limit), source.ErrTooLarge))
 			}
 		}

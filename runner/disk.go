@@ -26,7 +26,7 @@ func (w *work) watchDisk(ctx context.Context, limit int64) {
 		begun := time.Now()
 		used, err := treeSize(ctx, w.r.sandboxDir(w.sandbox))
 		if errors.Is(err, errTooDeep) {
-			w.kill(ctx, failed("", agent.CodeClient, "The build made a tree of directories deeper than a path can be."))
+			w.kill(ctx, failed("", agent.CodeClient, "The build made more than %d directories in one another.", maxDepth))
 			return
 		}
 		if layer, err := w.r.Sandbox.Usage(ctx, w.sandbox); err == nil {
@@ -49,20 +49,20 @@ func (w *work) watchDisk(ctx context.Context, limit int64) {
 				return
 			}
 		}
-		pause, room = max(diskInterval, diskShare*time.Since(begun)), limit-used
-		pause = min(pause, maxDiskPause)
+		pause, room = min(max(diskInterval, diskShare*time.Since(begun)), maxDiskPause), limit-used
 	}
 }
 
-// awaitLook waits until it is time to look again: after a pause, or before if the disk has lost half of the room that the
-// build had left, whoever took it. It reports false if ctx was done first.
+// awaitLook waits until it is time to look again: after a pause, or before if the disk is nearly full, or has lost half of the
+// room that the build had left, whoever took it. It reports false if ctx was done first.
 func (w *work) awaitLook(ctx context.Context, pause time.Duration, room int64) bool {
 	before, err := w.r.Store.Disk()
 	for end := time.Now().Add(pause); time.Now().Before(end); {
 		if !sleep(ctx, min(diskInterval, time.Until(end))) {
 			return false
 		}
-		if now, failed := w.r.Store.Disk(); err == nil && failed == nil && room > 0 && before.Free-now.Free > room/2 {
+		now, failed := w.r.Store.Disk()
+		if err == nil && failed == nil && (now.Free < now.Reserve/2 || room > 0 && before.Free-now.Free > room/2) {
 			return true
 		}
 	}
@@ -96,10 +96,9 @@ func sleep(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-// errTooDeep says that a tree cannot be looked at: it has paths longer than the kernel takes.
+// errTooDeep says that a tree has more than maxDepth directories in one another: each is held open while it is looked at.
 var errTooDeep = errors.New("too deep")
 
-// maxDepth is how many directories may lie in one another: no path leads further down than twice as many.
 const maxDepth = 1000
 
 // treeSize is how much of the disk a tree takes. It opens directories alone, and from one to the next, since a container can put

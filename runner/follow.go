@@ -209,7 +209,7 @@ func (f *follower) exit(e agent.Event, at time.Time) {
 				c.End, c.Exit = at, e.Status
 			}
 		}
-		if b.Failure == nil {
+		if failure != nil {
 			b.Failure = failure
 		}
 	})

@@ -184,7 +184,7 @@ func TestDeepTree(t *testing.T) {
 	b := newBench(t, nil)
 	b.start()
 	build := b.run("version: 0.2\nphases: {build: {commands: ['i=0; while [ $i -lt 5000 ]; do mkdir d && cd -P d; i=$((i+1)); done 2>/dev/null; sleep 30']}}")
-	if p := build.Phase(store.PhaseBuild); build.Status != store.Failed || p.Message != "The build made a tree of directories deeper than a path can be." {
+	if p := build.Phase(store.PhaseBuild); build.Status != store.Failed || p.Message != "The build made more than 1000 directories in one another." {
 		t.Errorf("%s %s %+v", build.Status, phasesOf(&build), p)
 	}
 	b.leftNothing()

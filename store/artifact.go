@@ -128,9 +128,7 @@ func (k *keeper) linksAreLeaves() error {
 
 func (k *keeper) one(h *tar.Header, content io.Reader) error {
 	switch {
-	case len(h.Name) > maxNameLength || !filepath.IsLocal(h.Name) || filepath.Clean(h.Name) != h.Name:
-		return fmt.Errorf("%w: the name %.100q", ErrDamagedArchive, h.Name)
-	case climbs(h.Name):
+	case len(h.Name) > maxNameLength || !filepath.IsLocal(h.Name) || filepath.Clean(h.Name) != h.Name || climbs(h.Name):
 		return fmt.Errorf("%w: the name %.100q", ErrDamagedArchive, h.Name)
 	case k.seen[h.Name]:
 		return fmt.Errorf("%w: %q stands twice", ErrDamagedArchive, h.Name)

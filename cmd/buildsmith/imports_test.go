@@ -50,7 +50,7 @@ var theirs = map[string][]string{
 	"github.com/buildkite/terminal-to-html/":   {"checks/web"},
 	"github.com/prometheus/client_golang/":     {"cmd/buildsmith"},
 	"github.com/spf13/cobra":                   {"cmd/buildsmith"},
-	"golang.org/x/sys/unix":                    {"runner"},
+	"golang.org/x/sys/unix":                    {"runner", "runner/source"},
 	"golang.org/x/net/http/httpproxy":          {"cmd/buildsmith"},
 }
 

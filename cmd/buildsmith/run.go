@@ -294,7 +294,9 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 	runs.Go(func() { failed = r.Run(running) })
 	defer runs.Wait()
 	defer stop()
-	asked := context.AfterFunc(ctx, func() {
+	stopped := make(chan struct{})
+	unasked := context.AfterFunc(ctx, func() {
+		defer close(stopped)
 		fmt.Fprintln(messages, "Stopping the build: its commands have ten seconds to end. Ctrl-C once more does not wait for them.")
 		again := make(chan os.Signal, 1)
 		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
@@ -308,9 +310,11 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 		case <-running.Done():
 		}
 	})
-	defer asked()
 	ended, err := printLog(s, build.ID, out)
 	stop()
+	if !unasked() {
+		<-stopped
+	}
 	runs.Wait()
 	return ended, errors.Join(err, failed)
 }

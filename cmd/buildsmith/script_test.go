@@ -71,7 +71,6 @@ func runScripts(t *testing.T, dir string) {
 type stage struct {
 	server *process
 	github *process
-	clean  []func()
 }
 
 type process struct {

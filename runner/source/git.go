@@ -11,7 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options say how Git reaches the outside; the zero value is fit for use.
@@ -109,8 +110,7 @@ func (g *git) limitMemory(pid int) {
 	if err := syscall.Sysinfo(&machine); err == nil {
 		limit = min(limit, uint64(machine.Totalram)*uint64(machine.Unit)/2)
 	}
-	rlimit := syscall.Rlimit{Cur: limit, Max: limit}
-	_, _, _ = syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_DATA, uintptr(unsafe.Pointer(&rlimit)), 0, 0, 0)
+	_ = unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit}, nil) // it may have ended
 }
 
 // lastLines is the end of what git said, which others may have had a hand in.

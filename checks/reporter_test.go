@@ -167,6 +167,16 @@ func (o *office) shows(want map[string]string) {
 	o.t.Fatalf("the forge shows %v, want %v\n%v", o.board.shown(), want, o.board.said())
 }
 
+// spoke waits until so much has been said.
+func (o *office) spoke(n int) {
+	for range 400 {
+		if len(o.board.said()) >= n {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // silent waits until there is nothing left to say.
 func (o *office) silent() {
 	o.t.Helper()
@@ -228,12 +238,7 @@ func TestUpdatesAreCollected(t *testing.T) {
 		t.Errorf("said %v within ten seconds", said)
 	}
 	o.advance(updateEvery)
-	for range 200 {
-		if len(o.board.said()) == 2 {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	o.spoke(2)
 	if said := o.board.said(); len(said) != 2 || !strings.HasPrefix(said[1], "update") {
 		t.Errorf("said %v after ten seconds", said)
 	}
@@ -248,12 +253,7 @@ func TestLostAnswer(t *testing.T) {
 	o.start()
 	b := o.submit("c")
 	o.shows(map[string]string{b.ID: "queued"})
-	for range 200 {
-		if len(o.board.said()) > 0 {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	o.spoke(1)
 	time.Sleep(20 * time.Millisecond)
 	o.advance(firstPause)
 	o.silent()
@@ -276,12 +276,7 @@ func TestForgeIsDown(t *testing.T) {
 	b := o.submit("c")
 	o.change(b.ID, func(b *store.Build) { b.End(store.Succeeded, begin) })
 	for i := range 3 {
-		for range 200 {
-			if len(o.board.said()) > i {
-				break
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
+		o.spoke(i + 1)
 		o.advance(firstPause << i)
 	}
 	o.board.mu.Lock()
@@ -358,12 +353,7 @@ func TestRateLimit(t *testing.T) {
 	}
 	o.start()
 	first := o.submit("c")
-	for range 200 {
-		if len(o.board.said()) > 0 {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	o.spoke(1)
 	second := o.submit("d")
 	o.advance(59 * time.Minute)
 	time.Sleep(30 * time.Millisecond)
@@ -469,12 +459,7 @@ func TestEndIsTold(t *testing.T) {
 		b.Leave(store.PhaseInstall, begin, store.Succeeded, "", "")
 		b.Leave(store.PhaseBuild, begin, store.Succeeded, "", "")
 	})
-	for range 400 {
-		if len(o.board.said()) == 2 { // of three
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	o.spoke(2)
 	o.change(b.ID, func(b *store.Build) { b.End(store.Succeeded, begin.Add(time.Second)) })
 	for range 400 {
 		if o.board.shown()[b.ID] == "completed success" {
@@ -516,12 +501,7 @@ func TestClockSetBack(t *testing.T) {
 	}
 	o.start()
 	b := o.submit("c")
-	for range 200 {
-		if len(o.board.said()) > 0 {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	o.spoke(1)
 	time.Sleep(20 * time.Millisecond)
 	o.board.mu.Lock()
 	down = false

@@ -196,10 +196,6 @@ func (s *Server) commentJSON(r *repo, i *issue, comment *Comment) object {
 		"reactions": counts, "performed_via_github_app": via}
 }
 
-func (s *Server) commentAnswer(r *repo, i *issue, comment *Comment) object {
-	return s.commentJSON(r, i, comment)
-}
-
 // A CommitStatus is a status of a commit: what there was before check runs.
 type CommitStatus struct {
 	ID          int64     `json:"id"`

@@ -80,7 +80,7 @@ type Registry struct {
 	Password Secret `yaml:"password"`
 }
 
-// Proxy is used for forges, and given to builds as variables.
+// Proxy is used for forges, and given to builds as variables; the environment's, without one, for forges alone.
 type Proxy struct {
 	HTTP  string `yaml:"http"`
 	HTTPS string `yaml:"https"`

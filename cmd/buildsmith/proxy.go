@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"buildsmith/store"
@@ -39,15 +41,47 @@ func (p Proxy) variables() []store.Variable {
 	return list
 }
 
+// forForges is the configured proxy, or the environment's.
+func (p Proxy) forForges() Proxy {
+	if p != (Proxy{}) {
+		return p
+	}
+	e := httpproxy.FromEnvironment()
+	return Proxy{HTTP: e.HTTPProxy, HTTPS: e.HTTPSProxy, No: e.NoProxy}
+}
+
+// systemAuthorities are the files in which distributions keep the authorities that a machine trusts: Debian's, Fedora's,
+// openSUSE's.
+var systemAuthorities = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"}
+
+// gitAuthorities gives git a file of the machine's certificate authorities and the configured ones: it takes one file in the
+// place of its own. The path is empty if none are configured.
+func (c *Config) gitAuthorities() (string, error) {
+	if c.CABundle == "" {
+		return "", nil
+	}
+	all, err := os.ReadFile(c.CABundle)
+	if err != nil {
+		return "", fmt.Errorf("ca-bundle: %w", err)
+	}
+	for _, path := range systemAuthorities {
+		if text, err := os.ReadFile(path); err == nil {
+			all = slices.Concat(all, []byte("\n"), text)
+			break
+		}
+	}
+	path := filepath.Join(c.Data, "ca-bundle.pem")
+	return path, os.WriteFile(path, all, 0o644)
+}
+
 // transport is what requests to forges go through: the configured proxy, or the environment's, and the machine's
 // certificate authorities with the configured ones.
 func (c *Config) transport() (http.RoundTripper, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.ResponseHeaderTimeout = 30 * time.Second
-	if p := c.Proxy; p != (Proxy{}) {
-		choose := (&httpproxy.Config{HTTPProxy: p.HTTP, HTTPSProxy: p.HTTPS, NoProxy: p.No}).ProxyFunc()
-		t.Proxy = func(r *http.Request) (*url.URL, error) { return choose(r.URL) }
-	}
+	p := c.Proxy.forForges()
+	choose := (&httpproxy.Config{HTTPProxy: p.HTTP, HTTPSProxy: p.HTTPS, NoProxy: p.No}).ProxyFunc()
+	t.Proxy = func(r *http.Request) (*url.URL, error) { return choose(r.URL) }
 	if c.CABundle == "" {
 		return t, nil
 	}

@@ -130,8 +130,12 @@ func (s *server) open(ctx context.Context) (err error) {
 	} else if err := s.docker.Probe(ctx); err != nil {
 		return usage(err)
 	}
+	authorities, err := c.gitAuthorities()
+	if err != nil {
+		return usage(err)
+	}
 	if s.mirrors, err = source.New(filepath.Join(c.Data, "mirrors"), source.Options{
-		CABundle: c.CABundle, Proxy: c.Proxy.environment(), Plain: s.plain(), At: atPoint}, s.log); err != nil {
+		CABundle: authorities, Proxy: c.Proxy.forForges().environment(), Plain: s.plain(), At: atPoint}, s.log); err != nil {
 		return err
 	}
 	publishers := map[string]checks.Publisher{}

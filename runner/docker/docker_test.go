@@ -312,6 +312,18 @@ func TestUnguardedFork(t *testing.T) {
 	}
 }
 
+// TestRuntime has the engine use the runtime that is named.
+func TestRuntime(t *testing.T) {
+	d := newDocker(t, func(c *Config) { c.Runtime = "no-such-runtime" })
+	err := d.Start(t.Context(), runner.Spec{ID: "runtime", Image: runnertest.BusyboxImage, Exchange: t.TempDir(), Source: t.TempDir(), Objects: t.TempDir(), Network: store.NetworkNone})
+	if err == nil || errors.Is(err, runner.ErrImage) || !strings.Contains(err.Error(), "no-such-runtime") {
+		t.Errorf("Start = %v", err)
+	}
+	if err := d.Remove(t.Context(), "runtime"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestStands looks for rules as iptables lists them.
 func TestStands(t *testing.T) {
 	list := "-P INPUT ACCEPT\n-A INPUT -i buildsmith0 -j DROP\n-A DOCKER-USER -d 169.254.0.0/16 -i buildsmith0 -j DROP\n-A DOCKER-USER -j RETURN\n"

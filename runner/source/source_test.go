@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,7 @@ type forge struct {
 	dir     string // the bare repository
 	work    string // a clone to commit in
 	url     string
+	handler http.Handler
 	fetches atomic.Int32
 	auth    atomic.Value // the Authorization header of the last fetch
 	broken  atomic.Int32 // status to answer with
@@ -50,7 +52,7 @@ func newForge(t *testing.T) *forge {
 	gitIn(t, f.dir, "config", "http.receivepack", "true")
 	gitIn(t, root, "clone", "--quiet", f.dir, f.work)
 	handler := &cgi.Handler{Path: backend, Root: "/", Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=t"}}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	f.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if status := f.broken.Load(); status != 0 {
 			w.WriteHeader(int(status))
 			return
@@ -62,7 +64,8 @@ func newForge(t *testing.T) *forge {
 			f.fetches.Add(1)
 		}
 		handler.ServeHTTP(w, r)
-	}))
+	})
+	server := httptest.NewServer(f.handler)
 	t.Cleanup(server.Close)
 	f.url = server.URL + "/shop.git"
 	return f
@@ -459,6 +462,45 @@ func TestTreeBomb(t *testing.T) {
 	err = l.Checkout(t.Context(), Want{Commit: commit}, filepath.Join(t.TempDir(), "tree"), "/objects")
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("Checkout = %v", err)
+	}
+}
+
+// TestCABundle fetches from a forge whose certificate an authority of our own signed, by way of a proxy too.
+func TestCABundle(t *testing.T) {
+	f := newForge(t)
+	commit := f.commit("refs/heads/main", map[string]string{"a": "x"})
+	server := httptest.NewTLSServer(f.handler)
+	defer server.Close()
+	bundle := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Value
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.Method + " " + r.Host)
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer proxy.Close()
+	for _, tt := range []struct {
+		options Options
+		want    string
+	}{
+		{Options{CABundle: bundle}, ""},
+		{Options{}, "certificate"},
+		{Options{CABundle: bundle, Proxy: []string{"HTTPS_PROXY=" + proxy.URL, "NO_PROXY="}}, "502"},
+	} {
+		m, err := New(t.TempDir(), tt.options, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := lease(t, m, Remote{Key: "test/localhost/1", URL: server.URL + "/shop.git"})
+		err = l.Checkout(t.Context(), Want{Commit: commit}, filepath.Join(t.TempDir(), "tree"), "/objects")
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%+v: %v", tt.options, err)
+		}
+	}
+	if got := asked.Load(); got != "CONNECT "+strings.TrimPrefix(server.URL, "https://") {
+		t.Errorf("the proxy was asked %v", got)
 	}
 }
 

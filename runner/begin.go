@@ -307,13 +307,17 @@ func (w *work) findSpec(dir string) (specText, *ending) {
 	if w.b.RerunOf != "" {
 		var text []byte
 		var name string
-		_ = w.r.Store.View(func(tx *store.Tx) error {
+		if err := w.r.Store.View(func(tx *store.Tx) error {
 			text = tx.Spec(w.b.RerunOf)
-			if before, err := tx.Build(w.b.RerunOf); err == nil {
-				name = before.Spec
+			before, err := tx.Build(w.b.RerunOf)
+			if errors.Is(err, store.ErrNotFound) { // it is kept no longer
+				return nil
 			}
-			return nil
-		})
+			name = before.Spec
+			return err
+		}); err != nil {
+			return specText{}, fault(phase, err) // another text would be another build
+		}
 		if text != nil && name != "" {
 			return specText{name: name, text: text}, nil
 		}

@@ -301,11 +301,15 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 		again := make(chan os.Signal, 1)
 		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 		defer signal.Stop(again)
-		_ = s.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(build.ID, "Ctrl-C"); return err })
+		if err := s.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(build.ID, "Ctrl-C"); return err }); err != nil && running.Err() == nil {
+			fmt.Fprintln(messages, "buildsmith: stopping the build:", err)
+		}
 		select {
 		case <-again:
 			if b, err := s.Build(build.ID); err == nil && b.Sandbox.ID != "" {
-				_ = engine.Remove(running, b.Sandbox.ID)
+				if err := engine.Remove(running, b.Sandbox.ID); err != nil && running.Err() == nil {
+					fmt.Fprintln(messages, "buildsmith: ending the build:", err)
+				}
 			}
 		case <-running.Done():
 		}

@@ -416,7 +416,7 @@ func (f *follower) takeArtifacts(ctx context.Context, end *ending) (*ending, err
 	if name == "" || !filepath.IsLocal(name) || len(name) > 255 {
 		name = f.b.Project
 	}
-	artifacts, err := f.r.Store.TakeArtifacts(f.b.ID, name, archive, f.b.Settings.Disk)
+	artifacts, err := f.r.Store.TakeArtifacts(f.b.ID, "", name, archive, f.b.Settings.Disk)
 	switch {
 	case errors.Is(err, store.ErrDamagedArchive):
 		return failed(phase, agent.CodeClient, "%v", err), nil

@@ -33,19 +33,67 @@ const (
 	maxNames       = 16 << 20 // bytes of all names and targets of links, as the manifest writes them
 )
 
-func (s *Store) artifactsPath(build string) string {
-	return filepath.Join(s.dir, "artifacts", build+".zip")
-}
-func (s *Store) manifestPath(build string) string {
-	return filepath.Join(s.dir, "artifacts", build+".json")
+// ReportFiles is the id under which the files that a build's reports were made from are kept, beside its artifacts.
+const ReportFiles = "-reports"
+
+func (s *Store) artifactsPath(build, id string) string { return s.archivePath(build, id) + ".zip" }
+func (s *Store) manifestPath(build, id string) string  { return s.archivePath(build, id) + ".json" }
+
+func (s *Store) archivePath(build, id string) string {
+	if id != "" {
+		build += "." + id
+	}
+	return filepath.Join(s.dir, "artifacts", build)
 }
 
-// TakeArtifacts keeps the files of a tar archive as the artifacts of a build. The archive comes from a container and is
+// artifactIDs are the ids of the archives that a build left.
+func (b *Build) artifactIDs() []string {
+	var ids []string
+	if b.Artifacts != nil {
+		ids = append(ids, "")
+	}
+	for _, a := range b.Secondary {
+		ids = append(ids, a.ID)
+	}
+	if b.ReportFiles != nil {
+		ids = append(ids, ReportFiles)
+	}
+	return ids
+}
+
+// ArtifactsOf are the artifacts of an id, empty for the primary ones; nil if the build left none of that id.
+func (b *Build) ArtifactsOf(id string) *Artifacts {
+	switch id {
+	case "":
+		return b.Artifacts
+	case ReportFiles:
+		return b.ReportFiles
+	}
+	for i := range b.Secondary {
+		if b.Secondary[i].ID == id {
+			return &b.Secondary[i]
+		}
+	}
+	return nil
+}
+
+// validArchiveID reports whether an id can stand in the name of a file.
+func validArchiveID(id string) bool {
+	return len(id) < 128 && !strings.ContainsFunc(id, func(r rune) bool {
+		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
+}
+
+// TakeArtifacts keeps the files of a tar archive as the artifacts of a build: the primary ones for an empty id, those of a
+// secondary artifact, or ReportFiles. The archive comes from a container and is
 // trusted in nothing: its entries are files and relative links that stay inside, wherever else links lead, with relative
 // names, each once, and at most limit bytes together; else the error wraps ErrDamagedArchive. Nothing is unpacked. Taking
 // again replaces what was taken before.
-func (s *Store) TakeArtifacts(build, name string, archive io.Reader, limit int64) (*Artifacts, error) {
-	path := s.artifactsPath(build)
+func (s *Store) TakeArtifacts(build, id, name string, archive io.Reader, limit int64) (*Artifacts, error) {
+	if !validArchiveID(id) {
+		return nil, fmt.Errorf("keeping artifacts: %w: the identifier %.150q", ErrDamagedArchive, id)
+	}
+	path := s.artifactsPath(build, id)
 	out, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("keeping artifacts: %w", err)
@@ -71,11 +119,11 @@ func (s *Store) TakeArtifacts(build, name string, archive io.Reader, limit int64
 		return nil, err
 	}
 	s.At("artifacts partly taken")
-	if err := errors.Join(writeDurable(s.manifestPath(build), manifest), os.Rename(path+".tmp", path), syncDir(filepath.Dir(path))); err != nil {
+	if err := errors.Join(writeDurable(s.manifestPath(build, id), manifest), os.Rename(path+".tmp", path), syncDir(filepath.Dir(path))); err != nil {
 		return nil, fmt.Errorf("keeping artifacts: %w", err)
 	}
 	return &Artifacts{
-		Name: name, Files: len(k.list), Size: info.Size(), SHA256: hex.EncodeToString(k.sum.Sum(nil)),
+		ID: id, Name: name, Files: len(k.list), Size: info.Size(), SHA256: hex.EncodeToString(k.sum.Sum(nil)),
 		First: k.list[:min(len(k.list), firstArtifacts)],
 	}, nil
 }
@@ -219,20 +267,20 @@ func (r *readErrors) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// OpenArtifacts opens the artifacts of a build: a zip archive. The error wraps ErrNotFound if there are none, or no
+// OpenArtifacts opens the artifacts of a build that have an id: a zip archive. The error wraps ErrNotFound if there are none, or no
 // longer. The caller closes the file.
-func (s *Store) OpenArtifacts(build string) (*os.File, error) {
-	f, err := os.Open(s.artifactsPath(build))
+func (s *Store) OpenArtifacts(build, id string) (*os.File, error) {
+	f, err := os.Open(s.artifactsPath(build, id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("artifacts of build %s: %w", build, ErrNotFound)
 	}
 	return f, err
 }
 
-// Manifest lists the artifacts of a build, in the order of their names. The error wraps ErrNotFound if there are none, or
+// Manifest lists the artifacts of a build that have an id, in the order of their names. The error wraps ErrNotFound if there are none, or
 // no longer.
-func (s *Store) Manifest(build string) ([]Artifact, error) {
-	text, err := os.ReadFile(s.manifestPath(build))
+func (s *Store) Manifest(build, id string) ([]Artifact, error) {
+	text, err := os.ReadFile(s.manifestPath(build, id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("artifacts of build %s: %w", build, ErrNotFound)
 	}
@@ -248,8 +296,8 @@ func (s *Store) Manifest(build string) ([]Artifact, error) {
 
 // OpenArtifact opens one file of a build's artifacts. The error wraps ErrNotFound if there is none of that name, and for a
 // symbolic link. The caller closes the reader.
-func (s *Store) OpenArtifact(build, name string) (io.ReadCloser, int64, error) {
-	f, err := s.OpenArtifacts(build)
+func (s *Store) OpenArtifact(build, id, name string) (io.ReadCloser, int64, error) {
+	f, err := s.OpenArtifacts(build, id)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -37,7 +37,7 @@ func (s *Store) Backup(w io.Writer, further ...string) error {
 		_, err := tx.WriteTo(t)
 		return err
 	})
-	for _, name := range append([]string{"logs", "artifacts", "bodies"}, further...) {
+	for _, name := range slices.Concat(fileDirs, further) {
 		if err == nil {
 			err = s.addTree(t, name)
 		}

@@ -65,6 +65,13 @@ type Build struct {
 	Spec      string     `json:",omitempty"` // where the buildspec was found, relative to the source
 	Failure   *Failure   `json:",omitempty"`
 	Artifacts *Artifacts `json:",omitempty"`
+
+	Secondary   []Artifacts     `json:",omitempty"` // secondary artifacts, in the order of the buildspec
+	Reports     []ReportSummary `json:",omitempty"` // in the order of the buildspec
+	ReportFiles *Artifacts      `json:",omitempty"` // what they were made from
+	Exported    []Variable      `json:",omitempty"` // env.exported-variables with their values
+	Retries     int             `json:",omitempty"` // how many builds before this one were repeated by on-failure: RETRY
+
 	Stop      *Stop      `json:",omitempty"` // somebody asked for its end
 	Outcome   *Outcome   `json:",omitempty"` // what the agent told of its end; not the build's until that is over
 	Log       Log
@@ -155,9 +162,11 @@ type Failure struct {
 	Line    int      // of the log where its output begins, from 1
 }
 
-// Artifacts are the files a build left. They lie in the store, and a manifest beside them.
+// Artifacts are the files a build left, in one archive. It lies in the store, and a manifest beside it.
 type Artifacts struct {
+	ID     string `json:",omitempty"` // of a secondary artifact
 	Name   string // of the archive, without .zip
+	Prefix string `json:",omitempty"` // s3-prefix of the buildspec
 	Files  int
 	Size   int64 // of the archive, bytes
 	SHA256 string
@@ -184,6 +193,34 @@ type Outcome struct {
 	Result string // the build's status, in the agent's words
 	Packed bool   // there are artifacts to take
 	Name   string `json:",omitempty"` // of the artifacts
+
+	Archives []PackedArchive `json:",omitempty"` // the archives to take, where Packed and Name say nothing
+	Reports  []PackedReport  `json:",omitempty"` // what the files of the archive ReportFiles are
+	Cache    *PackedCache    `json:",omitempty"` // a cache to keep
+	Retry    bool            `json:",omitempty"` // on-failure asks for a new build
+}
+
+// A PackedArchive is a part of the agent's archive file that is an archive by itself.
+type PackedArchive struct {
+	ID     string `json:",omitempty"`
+	Name   string
+	Prefix string `json:",omitempty"`
+	Offset int64
+	Size   int64
+}
+
+// A PackedReport is a report group with the number of its files, which lie below its index in the archive.
+type PackedReport struct {
+	Group    string
+	Format   string
+	Problems []string `json:",omitempty"`
+}
+
+// A PackedCache is a cache that the agent packed.
+type PackedCache struct {
+	Key     string
+	Version string // of the paths
+	Files   int
 }
 
 // Log says how far the log and the events behind it have been read. What the log holds beyond Size is read again after
@@ -264,7 +301,18 @@ type Settings struct {
 	LogLimit     int64  // bytes
 	Network      string // NetworkFull or NetworkNone
 	Sudo         bool   `json:",omitempty"` // programs may gain privileges, as sudo does
+
+	Overrides          []Variable `json:",omitempty"` // of whoever started the build; they beat Variables
+	NoArtifacts        bool       `json:",omitempty"` // the artifacts block is passed over
+	SecondaryArtifacts []string   `json:",omitempty"` // the identifiers that may be used; empty for any
+	Cache              string     `json:",omitempty"` // CacheOff, CacheForks, or empty: builds of forks have none
 }
+
+// Who has a cache, beside the project's own commits.
+const (
+	CacheOff   = "off"   // nobody
+	CacheForks = "forks" // other repositories' commits too: they read what the default branch saved
+)
 
 // What a build may reach.
 const (
@@ -272,8 +320,17 @@ const (
 	NetworkNone = "none"
 )
 
-// A Variable is an environment variable of a project.
-type Variable struct{ Name, Value string }
+// A Variable is an environment variable of a project or a build.
+type Variable struct {
+	Name, Value string
+	Type        string `json:",omitempty"` // empty for a plain value, or what Value names: ParameterStore, SecretsManager
+}
+
+// Types of variables, CodeBuild's words.
+const (
+	ParameterStore = "PARAMETER_STORE"
+	SecretsManager = "SECRETS_MANAGER"
+)
 
 // A Notice is what a forge is told about a commit that was not built: it waits for approval, or was skipped.
 type Notice struct {

@@ -118,25 +118,25 @@ func file(name, text string) []any {
 
 func TestTakeArtifacts(t *testing.T) {
 	s, _ := newStore(t)
-	if _, err := s.Manifest("b"); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Manifest("b", ""); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
 	entries := slices.Concat(file("a.txt", "hello"), file("dir/b.bin", strings.Repeat("x", 100_000)),
 		[]any{tar.Header{Typeflag: tar.TypeSymlink, Name: "dir/link", Linkname: "../a.txt"}})
 	for range 2 { // taking again after a crash changes nothing
-		a := must[*Artifacts](t)(s.TakeArtifacts("b", "shop", bytes.NewReader(archive(t, entries...)), 1<<20))
+		a := must[*Artifacts](t)(s.TakeArtifacts("b", "", "shop", bytes.NewReader(archive(t, entries...)), 1<<20))
 		if a.Files != 3 || a.Name != "shop" || len(a.SHA256) != 64 || len(a.First) != 3 {
 			t.Errorf("%+v", a)
 		}
-		if info, err := os.Stat(s.artifactsPath("b")); err != nil || info.Size() != a.Size {
+		if info, err := os.Stat(s.artifactsPath("b", "")); err != nil || info.Size() != a.Size {
 			t.Errorf("%v %v", info, err)
 		}
 	}
-	list := must[[]Artifact](t)(s.Manifest("b"))
+	list := must[[]Artifact](t)(s.Manifest("b", ""))
 	if list[0].Name != "a.txt" || list[0].SHA256 != "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824" || list[0].Mode != 0o755 || list[2].Link != "../a.txt" {
 		t.Errorf("%+v", list)
 	}
-	z, err := zip.OpenReader(s.artifactsPath("b"))
+	z, err := zip.OpenReader(s.artifactsPath("b", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestTakeArtifacts(t *testing.T) {
 	if len(z.File) != 3 || z.File[0].Mode().Perm() != 0o755 || z.File[2].Mode().Type() != os.ModeSymlink {
 		t.Errorf("%v", z.File)
 	}
-	r, size, err := s.OpenArtifact("b", "dir/b.bin")
+	r, size, err := s.OpenArtifact("b", "", "dir/b.bin")
 	if err != nil || size != 100_000 {
 		t.Fatal(size, err)
 	}
@@ -153,7 +153,7 @@ func TestTakeArtifacts(t *testing.T) {
 	}
 	r.Close()
 	for _, name := range []string{"none", "dir/link", "dir", ""} {
-		if _, _, err := s.OpenArtifact("b", name); !errors.Is(err, ErrNotFound) {
+		if _, _, err := s.OpenArtifact("b", "", name); !errors.Is(err, ErrNotFound) {
 			t.Errorf("OpenArtifact(%q) = %v", name, err)
 		}
 	}
@@ -201,7 +201,7 @@ func TestTakeHostileArtifacts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := newStore(t)
-			_, err := s.TakeArtifacts("b", "n", bytes.NewReader(tt.archive), 1000)
+			_, err := s.TakeArtifacts("b", "", "n", bytes.NewReader(tt.archive), 1000)
 			if !errors.Is(err, ErrDamagedArchive) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
@@ -224,7 +224,7 @@ func FuzzTakeArtifacts(f *testing.F) {
 	w.Close()
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, archive []byte) {
-		a, err := s.TakeArtifacts("b", "n", bytes.NewReader(archive), 1<<16)
+		a, err := s.TakeArtifacts("b", "", "n", bytes.NewReader(archive), 1<<16)
 		if err != nil {
 			if !errors.Is(err, ErrDamagedArchive) {
 				t.Error(err)
@@ -246,7 +246,7 @@ func TestSweep(t *testing.T) {
 		w := must[*LogWriter](t)(s.AppendLog(id, 0))
 		fmt.Fprintln(w, "log")
 		w.Close()
-		a := must[*Artifacts](t)(s.TakeArtifacts(id, "n", bytes.NewReader(archive(t, file("a", "x")...)), 100))
+		a := must[*Artifacts](t)(s.TakeArtifacts(id, "", "n", bytes.NewReader(archive(t, file("a", "x")...)), 100))
 		update(t, s, func(tx *Tx) error { return errors.Join(tx.SetTold(id, "c", Told{}), tx.SetSpec(id, []byte("x"))) })
 		must[Build](t)(s.ChangeBuild(id, func(b *Build) error {
 			b.Artifacts = a
@@ -342,7 +342,7 @@ func TestBackup(t *testing.T) {
 	w := must[*LogWriter](t)(s.AppendLog(b.ID, 0))
 	fmt.Fprintln(w, "hello")
 	w.Close()
-	must[*Artifacts](t)(s.TakeArtifacts(b.ID, "n", bytes.NewReader(archive(t, file("a", "x")...)), 100))
+	must[*Artifacts](t)(s.TakeArtifacts(b.ID, "", "n", bytes.NewReader(archive(t, file("a", "x")...)), 100))
 	large := Delivery{Forge: "f", ID: "2"}
 	must[bool](t)(s.Accept(&large, make([]byte, smallBody+1)))
 	token := must[string](t)(AdminToken(s.Dir()))
@@ -369,7 +369,7 @@ func TestBackup(t *testing.T) {
 	if lines, _, err := r.Lines(b.ID, 1, 9); err != nil || len(lines) != 1 || string(lines[0].Text) != "hello" {
 		t.Errorf("%v %v", lines, err)
 	}
-	if list, err := r.Manifest(b.ID); err != nil || len(list) != 1 {
+	if list, err := r.Manifest(b.ID, ""); err != nil || len(list) != 1 {
 		t.Errorf("%v %v", list, err)
 	}
 	if body, err := r.Body(&large); err != nil || len(body) != smallBody+1 {

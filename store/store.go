@@ -6,7 +6,8 @@
 //	buildsmith.db           the database
 //	bodies/<name>           bodies of deliveries over 64 KiB, zstd
 //	logs/<build>.log        logs, as the build printed them
-//	artifacts/<build>.zip   artifacts, and <build>.json their manifest
+//	artifacts/<build>.zip   artifacts, and <build>.json their manifest; secondary ones are <build>.<id>.zip and .json
+//	reports/<build>.<n>.json.zst   test and coverage reports, in the order of Build.Reports
 //
 // Buckets of the database; numbers in keys are 8 bytes, big end first; values are JSON unless said otherwise:
 //
@@ -83,6 +84,9 @@ var (
 		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages}
 )
 
+// fileDirs are the directories of the files beside the database.
+var fileDirs = []string{"bodies", "logs", "artifacts", "reports"}
+
 // ErrLocked says that another process has the database open.
 var ErrLocked = errors.New("the data directory is in use by another buildsmith server")
 
@@ -123,8 +127,8 @@ type Store struct {
 
 // Open opens the data directory, making what is missing. It fails with ErrLocked if another process has it open.
 func Open(dir string, o Options) (*Store, error) {
-	for _, d := range []string{dir, filepath.Join(dir, "bodies"), filepath.Join(dir, "logs"), filepath.Join(dir, "artifacts")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
+	for _, d := range append([]string{""}, fileDirs...) {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("opening the store: %w", err)
 		}
 	}

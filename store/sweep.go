@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,8 +44,8 @@ func (s *Store) Sweep(keep Retention) (Swept, error) {
 func (s *Store) sweepBuilds(keep Retention, n *Swept) error {
 	now := s.Now()
 	old := func(b *Build, most time.Duration) bool { return most > 0 && b.Done() && now.Sub(b.Ended) > most }
-	var gone []Build
-	var logs, artifacts []string
+	var gone, artifacts []Build
+	var logs []string
 	err := s.View(func(tx *Tx) error {
 		newest := map[string]bool{}
 		return tx.backwards(bucketOrder, 0, func(_, id []byte) (bool, error) {
@@ -61,8 +62,8 @@ func (s *Store) sweepBuilds(keep Retention, n *Swept) error {
 				if old(&b, keep.Logs) {
 					logs = append(logs, b.ID)
 				}
-				if b.Artifacts != nil && old(&b, keep.Artifacts) {
-					artifacts = append(artifacts, b.ID)
+				if len(b.artifactIDs()) > 0 && old(&b, keep.Artifacts) {
+					artifacts = append(artifacts, b)
 				}
 			}
 			return true, nil
@@ -71,9 +72,7 @@ func (s *Store) sweepBuilds(keep Retention, n *Swept) error {
 	if err != nil {
 		return err
 	}
-	for len(gone) > 0 {
-		batch := gone[:min(len(gone), sweepBatch)]
-		gone = gone[len(batch):]
+	for batch := range slices.Chunk(gone, sweepBatch) {
 		if err := s.Update(func(tx *Tx) error {
 			for _, b := range batch {
 				if err := tx.forgetBuild(&b); err != nil {
@@ -86,15 +85,22 @@ func (s *Store) sweepBuilds(keep Retention, n *Swept) error {
 		}
 		for _, b := range batch {
 			n.Builds++
-			logs, artifacts = append(logs, b.ID), append(artifacts, b.ID)
+			logs, artifacts = append(logs, b.ID), append(artifacts, b)
 		}
 	}
 	for _, id := range logs {
 		n.Logs += removed(s.logPath(id))
 	}
-	for _, id := range artifacts {
-		n.Artifacts += removed(s.artifactsPath(id))
-		removed(s.manifestPath(id))
+	for _, b := range artifacts {
+		for _, id := range b.artifactIDs() {
+			n.Artifacts += removed(s.artifactsPath(b.ID, id))
+			removed(s.manifestPath(b.ID, id))
+		}
+	}
+	for _, b := range gone {
+		for i := range b.Reports {
+			removed(s.reportPath(b.ID, i))
+		}
 	}
 	return nil
 }
@@ -253,7 +259,7 @@ func (s *Store) sweepOrphans(n *Swept) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{"logs", "artifacts", "bodies"} {
+	for _, dir := range fileDirs {
 		entries, err := os.ReadDir(filepath.Join(s.dir, dir))
 		if err != nil {
 			return err

@@ -239,7 +239,7 @@ func (w *Web) apiLog(c echo.Context, b *store.Build) error { return w.serveLog(c
 func (w *Web) apiArtifactZip(c echo.Context, b *store.Build) error { return w.serveZip(c, b) }
 
 func (w *Web) apiArtifacts(c echo.Context, b *store.Build) error {
-	list, err := w.Store.Manifest(b.ID)
+	list, err := w.Store.Manifest(b.ID, "")
 	if errors.Is(err, store.ErrNotFound) {
 		return errNoArtifacts
 	}

@@ -356,7 +356,7 @@ func (w *Web) artifacts(d *buildData) error {
 	}
 	d.Artifacts = &artifactsView{Artifacts: a, List: a.First[:min(len(a.First), shownArtifacts)]}
 	d.Artifacts.More = a.Files - len(d.Artifacts.List)
-	f, err := w.Store.OpenArtifacts(d.ID)
+	f, err := w.Store.OpenArtifacts(d.ID, "")
 	if err != nil {
 		d.Artifacts.Gone = true
 		return nil

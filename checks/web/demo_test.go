@@ -127,7 +127,7 @@ func newDemo(s *site) *demo {
 	}
 	t.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "latest", Linkname: "dist"})
 	t.Close()
-	artifacts, err := s.store.TakeArtifacts(d.succeeded.ID, "shop-2.4.0", &archive, 1<<20)
+	artifacts, err := s.store.TakeArtifacts(d.succeeded.ID, "", "shop-2.4.0", &archive, 1<<20)
 	if err != nil {
 		s.Fatal(err)
 	}

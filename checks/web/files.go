@@ -157,7 +157,7 @@ func (w *Web) artifactZip(c echo.Context, v *visit) error {
 
 // serveZip serves the archive of all artifacts.
 func (w *Web) serveZip(c echo.Context, b *store.Build) error {
-	f, err := w.Store.OpenArtifacts(b.ID)
+	f, err := w.Store.OpenArtifacts(b.ID, "")
 	if errors.Is(err, store.ErrNotFound) || b.Artifacts == nil {
 		return errNoArtifacts
 	}
@@ -179,7 +179,7 @@ func (w *Web) artifact(c echo.Context, v *visit) error {
 		return errLink
 	}
 	name := strings.TrimPrefix(c.Request().URL.Path, "/builds/"+v.build.ID+"/artifacts/")
-	f, size, err := w.Store.OpenArtifact(v.build.ID, name)
+	f, size, err := w.Store.OpenArtifact(v.build.ID, "", name)
 	if errors.Is(err, store.ErrNotFound) {
 		return errNoArtifacts
 	}
@@ -214,7 +214,7 @@ func (w *Web) artifactList(c echo.Context, v *visit) error {
 	if err != nil {
 		return err
 	}
-	list, err := w.Store.Manifest(v.build.ID)
+	list, err := w.Store.Manifest(v.build.ID, "")
 	if errors.Is(err, store.ErrNotFound) {
 		return errNoArtifacts
 	}

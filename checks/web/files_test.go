@@ -24,7 +24,7 @@ func (s *site) keep(b *store.Build, files map[string]string) {
 	}
 	t.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "link", Linkname: "a.html"})
 	t.Close()
-	artifacts, err := s.store.TakeArtifacts(b.ID, "../na\"me\r\n", &archive, 1<<20)
+	artifacts, err := s.store.TakeArtifacts(b.ID, "", "../na\"me\r\n", &archive, 1<<20)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -386,7 +386,7 @@ func summarize(out io.Writer, b store.Build) {
 // unpack writes the artifacts of a build below dir, as files of the caller's. What is there already is replaced; no link is
 // followed out of dir.
 func unpack(s *store.Store, id, dir string) (int, error) {
-	archive, err := s.OpenArtifacts(id)
+	archive, err := s.OpenArtifacts(id, "")
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,23 @@
+package cache
+
+import (
+	"context"
+	"io"
+)
+
+// Unpack is Restore of bytes.
+func Unpack(ctx context.Context, archive io.Reader, root string, o RestoreOptions) (Stats, error) {
+	return unpack(ctx, archive, root, o)
+}
+
+// At makes a store tell the steps of Keep.
+func (s *Store) At(f func(step string)) { s.at = f }
+
+const (
+	Magic     = magic
+	EndRecord = endRecord
+	ChunkSize = chunkSize
+	LargeFile = largeFile
+	MaxFrame  = maxFrame
+	MaxNotes  = maxNotes
+)

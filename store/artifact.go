@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"maps"
@@ -19,8 +18,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/klauspost/compress/flate"
 )
 
 // ErrDamagedArchive says that an archive of artifacts holds what the agent would not have packed: the build's doing.
@@ -100,21 +97,23 @@ func (s *Store) TakeArtifacts(build, id, name string, archive io.Reader, limit i
 	}
 	defer os.Remove(path + ".tmp")
 	defer out.Close()
-	k := &keeper{store: s, sum: sha256.New(), limit: limit, seen: map[string]bool{}}
-	buffer := bufio.NewWriterSize(io.MultiWriter(out, k.sum), 1<<20)
-	k.zip = zip.NewWriter(buffer)
-	k.zip.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, 6) })
-	if err := k.all(tar.NewReader(bufio.NewReaderSize(archive, 1<<20))); err != nil {
+	sum := sha256.New()
+	buffer := bufio.NewWriterSize(io.MultiWriter(out, sum), 1<<20)
+	k := &keeper{zip: newZipper(buffer), limit: limit, seen: map[string]bool{}}
+	err = k.all(tar.NewReader(bufio.NewReaderSize(archive, 1<<20)))
+	finished := k.zip.finish()
+	if err == nil {
+		err = errors.Join(finished, buffer.Flush(), out.Sync())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("keeping artifacts: %w", err)
 	}
-	if err := errors.Join(k.zip.Close(), buffer.Flush(), out.Sync()); err != nil {
-		return nil, fmt.Errorf("keeping artifacts: %w", err)
-	}
+	list := k.zip.list
 	info, err := out.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("keeping artifacts: %w", err)
 	}
-	manifest, err := json.Marshal(k.list)
+	manifest, err := json.Marshal(list)
 	if err != nil {
 		return nil, err
 	}
@@ -123,22 +122,20 @@ func (s *Store) TakeArtifacts(build, id, name string, archive io.Reader, limit i
 		return nil, fmt.Errorf("keeping artifacts: %w", err)
 	}
 	return &Artifacts{
-		ID: id, Name: name, Files: len(k.list), Size: info.Size(), SHA256: hex.EncodeToString(k.sum.Sum(nil)),
-		First: k.list[:min(len(k.list), firstArtifacts)],
+		ID: id, Name: name, Files: len(list), Size: info.Size(), SHA256: hex.EncodeToString(sum.Sum(nil)),
+		First: list[:min(len(list), firstArtifacts)],
 	}, nil
 }
 
 // A keeper turns a tar archive into a zip archive and a manifest.
 type keeper struct {
-	store *Store
-	zip   *zip.Writer
-	sum   hash.Hash // of the zip archive
+	zip   *zipper
 	limit int64
 	size  int64
-	list  []Artifact
 	names int // bytes of all names
 
-	seen map[string]bool
+	seen  map[string]bool
+	links []string // names of links
 }
 
 // packTime is the time of every file in an archive, so that equal files make equal archives.
@@ -151,7 +148,7 @@ func (k *keeper) all(r *tar.Reader) error {
 			return k.linksAreLeaves()
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %v", ErrDamagedArchive, err)
+			return damaged(err)
 		}
 		if err := k.one(h, r); err != nil {
 			return err
@@ -162,11 +159,8 @@ func (k *keeper) all(r *tar.Reader) error {
 // linksAreLeaves fails if an entry lies below a link.
 func (k *keeper) linksAreLeaves() error {
 	names := slices.Sorted(maps.Keys(k.seen))
-	for _, a := range k.list {
-		if a.Link == "" {
-			continue
-		}
-		below := a.Name + "/"
+	for _, link := range k.links {
+		below := link + "/"
 		if i, _ := slices.BinarySearch(names, below); i < len(names) && strings.HasPrefix(names[i], below) {
 			return fmt.Errorf("%w: %.100q lies below a link", ErrDamagedArchive, names[i])
 		}
@@ -180,7 +174,7 @@ func (k *keeper) one(h *tar.Header, content io.Reader) error {
 		return fmt.Errorf("%w: the name %.100q", ErrDamagedArchive, h.Name)
 	case k.seen[h.Name]:
 		return fmt.Errorf("%w: %q stands twice", ErrDamagedArchive, h.Name)
-	case len(k.list) >= maxArtifacts:
+	case len(k.seen) >= maxArtifacts:
 		return fmt.Errorf("%w: more than %d files", ErrDamagedArchive, maxArtifacts)
 	case h.Size < 0 || k.limit > 0 && h.Size > k.limit-k.size:
 		return fmt.Errorf("%w: more than %d bytes", ErrDamagedArchive, k.limit)
@@ -199,31 +193,16 @@ func (k *keeper) one(h *tar.Header, content io.Reader) error {
 		if len(h.Linkname) > maxNameLength || !staysInside(h.Name, h.Linkname) {
 			return fmt.Errorf("%w: %q links to %.100q", ErrDamagedArchive, h.Name, h.Linkname)
 		}
-		a.Link, a.Mode = h.Linkname, 0o777
+		a.Link, a.Mode, a.Size = h.Linkname, 0o777, int64(len(h.Linkname))
 		header.SetMode(fs.ModeSymlink | 0o777)
-		w, err := k.zip.CreateHeader(header)
-		if err == nil {
-			_, err = io.WriteString(w, a.Link)
-		}
-		k.list = append(k.list, a)
-		return err
+		k.links = append(k.links, h.Name)
+		content = strings.NewReader(a.Link)
 	default:
 		return fmt.Errorf("%w: %q is neither a file nor a link", ErrDamagedArchive, h.Name)
 	}
-	w, err := k.zip.CreateHeader(header)
-	if err != nil {
-		return err
+	if err := k.zip.add(header, a, content); err != nil {
+		return damaged(err)
 	}
-	sum := sha256.New()
-	source := readErrors{Reader: content}
-	if _, err := io.Copy(io.MultiWriter(w, sum), &source); err != nil {
-		if source.err != nil {
-			return fmt.Errorf("%w: %v", ErrDamagedArchive, source.err)
-		}
-		return err
-	}
-	a.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	k.list = append(k.list, a)
 	return nil
 }
 

@@ -50,7 +50,7 @@ type Build struct {
 	Settings   Settings
 
 	RerunOf  string `json:",omitempty"` // the build that this one repeats
-	RerunBy  string `json:",omitempty"` // the build that repeated this one by itself, after a fault
+	RerunBy  string `json:",omitempty"` // the build that repeated this one by itself, after a fault or as on-failure asks
 	AskedBy  string `json:",omitempty"` // the person who asked for just this build
 	Attempts int    `json:",omitempty"` // how many builds before this one ended in a fault and were repeated by themselves
 
@@ -70,12 +70,13 @@ type Build struct {
 	Reports     []ReportSummary `json:",omitempty"` // in the order of the buildspec
 	ReportFiles *Artifacts      `json:",omitempty"` // what they were made from
 	Exported    []Variable      `json:",omitempty"` // env.exported-variables with their values
+	RetryLimit  int             `json:",omitempty"` // how many builds on-failure: RETRY may add, once the buildspec is known
 	Retries     int             `json:",omitempty"` // how many builds before this one were repeated by on-failure: RETRY
 
-	Stop      *Stop      `json:",omitempty"` // somebody asked for its end
-	Outcome   *Outcome   `json:",omitempty"` // what the agent told of its end; not the build's until that is over
-	Log       Log
-	Sandbox   Sandbox
+	Stop    *Stop    `json:",omitempty"` // somebody asked for its end
+	Outcome *Outcome `json:",omitempty"` // what the agent told of its end; not the build's until that is over
+	Log     Log
+	Sandbox Sandbox
 }
 
 // Done reports whether the build is over: its status will not change again.
@@ -211,9 +212,9 @@ type PackedArchive struct {
 
 // A PackedReport is a report group with the number of its files, which lie below its index in the archive.
 type PackedReport struct {
-	Group    string
-	Format   string
-	Problems []string `json:",omitempty"`
+	Group   string
+	Format  string
+	Problem string `json:",omitempty"` // why files of it are missing
 }
 
 // A PackedCache is a cache that the agent packed.
@@ -221,6 +222,7 @@ type PackedCache struct {
 	Key     string
 	Version string // of the paths
 	Files   int
+	Size    int64 // bytes, before it was packed
 }
 
 // Log says how far the log and the events behind it have been read. What the log holds beyond Size is read again after

@@ -4,10 +4,15 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -417,5 +422,70 @@ func TestBackup(t *testing.T) {
 		if entries := must[[]os.DirEntry](t)(os.ReadDir(dir)); len(entries) > 0 {
 			t.Errorf("%s: %v is left", name, entries)
 		}
+	}
+}
+
+// TestZipOfSmallAndLargeFiles packs files of all sizes, names and modes: the archive holds them in their order, alike whether they
+// were compressed at once or as they were read, and other programs can read it.
+func TestZipOfSmallAndLargeFiles(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	r := rand.New(rand.NewPCG(3, 4))
+	sizes := []int{0, 1, 100, 1 << 10, smallFile - 1, smallFile, smallFile + 1, 3 * smallFile}
+	contents := map[string]string{}
+	var names []string
+	for i := range 60 {
+		name := fmt.Sprintf("d/%03d-ü.txt", i)
+		text := make([]byte, sizes[r.IntN(len(sizes))])
+		for j := range text {
+			text[j] = byte(r.IntN(1 + i))
+		}
+		names, contents[name] = append(names, name), string(text)
+		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: int64(0o600 + i%8), Size: int64(len(text))}); err != nil {
+			t.Fatal(err)
+		}
+		w.Write(text)
+	}
+	w.WriteHeader(&tar.Header{Name: "link", Typeflag: tar.TypeSymlink, Linkname: "d"})
+	w.Close()
+	taken, err := s.TakeArtifacts("b", "", "out", &archive, 1<<40)
+	if err != nil || taken.Files != len(names)+1 {
+		t.Fatalf("%+v %v", taken, err)
+	}
+	manifest, err := s.Manifest("b", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.OpenReader(s.artifactsPath("b", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	for i, f := range z.File[:len(names)] {
+		in, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(text)
+		m := manifest[i]
+		if f.Name != names[i] || string(text) != contents[names[i]] || f.Mode() != fs.FileMode(0o600+i%8) || !f.Modified.Equal(packTime) || f.NonUTF8 ||
+			m.Name != f.Name || m.Size != int64(len(text)) || m.SHA256 != hex.EncodeToString(sum[:]) || m.Mode != uint32(0o600+i%8) {
+			t.Errorf("%d: %q %d bytes %v %v %v; %+v", i, f.Name, len(text), f.Mode(), f.Modified, f.NonUTF8, m)
+		}
+	}
+	if l := z.File[len(names)]; l.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("%v", l.Mode())
+	}
+	if out, err := exec.Command("python3", "-c", "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; print(len(z.namelist()), z.namelist()[0])", s.artifactsPath("b", "")).CombinedOutput(); err == nil {
+		if got := strings.TrimSpace(string(out)); got != "61 d/000-ü.txt" {
+			t.Errorf("python reads %q", got)
+		}
+	} else if _, missing := exec.LookPath("python3"); missing == nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -190,3 +190,29 @@ func (s *Store) Report(build string, index int) (Report, error) {
 	}
 	return r, nil
 }
+
+// How far EarlierBuilds looks back.
+const (
+	earlierLooked = 500
+	earlierFound  = 20
+)
+
+// EarlierBuilds are builds of the same project that were made before b, are over, and built the ref itself: no pull request of
+// it and no other repository's commit. Only those that have reports are given, newest first, and of the last few builds of all.
+func (tx *Tx) EarlierBuilds(b *Build, ref string) ([]Build, error) {
+	var found []Build
+	looked := 0
+	err := tx.backwards(bucketOrder, b.Seq, func(_, id []byte) (bool, error) {
+		e, err := tx.Build(string(id))
+		if err != nil {
+			return false, err
+		}
+		t := &e.Trigger
+		if e.ProjectKey == b.ProjectKey && e.Done() && len(e.Reports) > 0 && t.HeadRef == ref && t.PullRequest == 0 && !t.Fork {
+			found = append(found, e)
+		}
+		looked++
+		return looked < earlierLooked && len(found) < earlierFound, nil
+	})
+	return found, err
+}

@@ -15,4 +15,7 @@ type Request struct {
 	Version string `json:",omitempty"` // what to build: a branch, a tag, a commit, pr/12; empty for the default branch
 	Build   string `json:",omitempty"` // id of the build or notice to repeat
 	By      string // who asked, for people to read
+
+	Variables []Variable `json:",omitempty"` // of a start: they beat the project's
+	Buildspec string     `json:",omitempty"` // of a start: a path, or a text; empty for the project's
 }

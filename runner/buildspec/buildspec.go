@@ -1,18 +1,26 @@
 // Package buildspec is the meaning of buildspec.yml, the file format of AWS CodeBuild.
 //
-// Parse reads a file and gives its Spec, or every problem in it at once, each with line and column. The source of
-// the rules is the build specification reference,
-// https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html. Where it is silent, this package chooses:
+// Parse reads a file and gives its Spec, or every problem in it at once, each with line, column and the code of its rule.
+// Lint looks in a valid file for what has surprised people, Print writes a Spec as a file, and Schema is the format as a
+// JSON Schema. All keys stand in one table (keys.go), all rules in another (codes.go). The source of both is the build
+// specification reference, https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html. Where it is silent,
+// this package chooses:
 //
 //   - Text is the source text of a scalar, never its resolved number or boolean: 1.20 stays 1.20, yes stays yes.
-//     A null where text is wanted is the empty text.
+//     A null where text is wanted is the empty text. A text with a NUL byte is an error.
+//   - Yes and no are also true, false, on, off, in any case, between quotes or not.
 //   - A key that stands twice is an error, since the last one winning silently loses whole phases.
 //   - Unknown keys are ignored with a warning that names the nearest known key; steps is an error, because ignoring
 //     it would skip work.
-//   - commands and files may be one text instead of a list, with a warning for commands. A null item or a blank one
-//     is nothing to run.
-//   - A name of env that begins with CODEBUILD_ is ignored with a warning.
+//   - A list of texts may be one text, with a warning for commands alone. A null item or a blank command is nothing.
+//   - A name of env that begins with CODEBUILD_ is ignored with a warning. One name in two maps of env is an error.
 //   - Keys newer than version 0.1 mean the same in a file of that version, with a warning.
+//   - A plain text behind an exclamation mark loses it, as YAML has it, with a warning.
+//   - A reference to a secret is checked for its form. Whether the secret is there is not a matter of this package.
+//   - A file has at most 50 report groups, not AWS's 5 of a project, and 12 secondary artifacts as in AWS. A batch has at
+//     most 1000 builds.
+//   - A file needs phases unless all tasks of its batch name other buildspecs.
+//   - Comments of the form "# buildsmith:ignore BS101" silence warnings, never errors.
 package buildspec
 
 import "fmt"
@@ -30,12 +38,17 @@ type Spec struct {
 	Version   string // 0.1 or 0.2
 	RunAs     string // user of all phases that name none, empty for root
 	Env       Env
+	Proxy     bool    // the block proxy asks for something: one of the next two
 	Phases    []Phase // Install, PreBuild, Build, PostBuild, always all four and in this order
 	Reports   []ReportGroup
 	Artifacts *Artifacts // nil without the block
 	Cache     *Cache     // nil without the block
-	Batch     bool       // has a batch block, which a plain build ignores
-	NoPhases  bool       // has no phases block: fit for a batch only
+	Batch     *Batch     // nil without the block; a plain build ignores it
+
+	ProxyArtifacts bool // proxy.upload-artifacts
+	ProxyLogs      bool // proxy.logs
+
+	NoPhases bool // has no phases block: fit for a batch only, whose tasks all name other files
 }
 
 // Env is the block env.
@@ -125,6 +138,7 @@ type Problem struct {
 	Path    string
 	Message string // begins with Path, ends with what to write instead where that is known
 	Warning bool
+	Code    string // of a Rule; see docs/lints.md
 }
 
 // String is line:column: message, with the word warning where it is one.

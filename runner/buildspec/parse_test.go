@@ -50,7 +50,10 @@ func TestParse(t *testing.T) {
 			Exported:            []string{"IMAGE_TAG"},
 			GitCredentialHelper: true,
 		},
-		Batch: true,
+		Batch: &Batch{Type: BuildGraph, FastFail: true, Line: 14, List: []Task{
+			{Identifier: "linux", Env: TaskEnv{ComputeType: "BUILD_GENERAL1_LARGE", PrivilegedMode: true}, Line: 17},
+			{Identifier: "smoke", Buildspec: "ci/smoke.yml", DependOn: []string{"linux"}, IgnoreFailure: true, Line: 19},
+		}},
 		Phases: []Phase{
 			{Name: Install, RunAs: "root", Commands: []Command{{"npm ci", 27}}, Runtimes: []Variable{{"nodejs", "20", 26}, {"golang", "1.22", 26}}},
 			{Name: PreBuild, OnFailure: OnFailure{Retry, 2, "timed out"}, Commands: []Command{{"./ci/login.sh", 30}}, Finally: []Command{{"rm -f ci/tmp-token", 31}}},
@@ -75,9 +78,11 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestProblems gives for each bad file the exact list of what is said about it.
+// A badFile is a file and the exact list of what is said about it.
+type badFile struct{ name, text, want string }
+
 func TestProblems(t *testing.T) {
-	for _, tt := range []struct{ name, text, want string }{
+	testProblems(t, []badFile{
 		{"empty", "", "1:1: the file is empty; the smallest buildspec is `version: 0.2` and `phases`"},
 		{"only a comment", "# nothing\n", "1:1: the file is empty; the smallest buildspec is `version: 0.2` and `phases`"},
 		{"list", "- a\n", "1:1: the file is a list; a buildspec is a map that begins with `version: 0.2`"},
@@ -154,7 +159,7 @@ func TestProblems(t *testing.T) {
 		{"artifacts with empty files", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts:\n  files:\n",
 			"4:3: artifacts.files: is empty at line 4; name at least one file or pattern, such as '**/*'"},
 		{"bad pattern", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts:\n  files: ['a[']\n",
-			`4:10: artifacts.files: pattern "a[": the class in "a[" is not closed; write \[ for a plain bracket`},
+			`4:11: artifacts.files: pattern "a[": the class in "a[" is not closed; write \[ for a plain bracket`},
 		{"artifact identifier", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts: {files: [a], secondary-artifacts: {a-b: {files: [c]}}}",
 			`3:47: artifacts.secondary-artifacts.a-b: "a-b" is no artifact identifier; use letters, digits and _, fewer than 128`},
 		{"artifacts type", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts: {type: zip, files: [a]}",
@@ -176,9 +181,9 @@ func TestProblems(t *testing.T) {
 			`2:19: env.variables.1A: "1A" is no name of a variable; use letters, digits and _, not a digit first` + "\n" +
 				`2:26: env.variables.A-B: "A-B" is no name of a variable; use letters, digits and _, not a digit first`},
 		{"name in two maps", "version: 0.2\nenv:\n  variables: {A: b}\n  parameter-store:\n    A: /a\nphases: {build: {commands: [a]}}",
-			"5:1: env.parameter-store.A: the name also stands in env.variables; keep one"},
+			"5:1: env.parameter-store.A: the name also stands in env.variables, at line 3; keep one"},
 		{"exported name", "version: 0.2\nenv: {exported-variables: [A B]}\nphases: {build: {commands: [a]}}",
-			`2:27: env.exported-variables: "A B" is no name of a variable`},
+			`2:28: env.exported-variables: "A B" is no name of a variable; use letters, digits and _, not a digit first`},
 		{"variables as a list", "version: 0.2\nenv: {variables: [A]}\nphases: {build: {commands: [a]}}",
 			"2:18: env.variables: expected a map of keys, found a list at line 2"},
 		{"value as a list", "version: 0.2\nenv: {variables: {A: [b]}}\nphases: {build: {commands: [a]}}",
@@ -198,7 +203,11 @@ func TestProblems(t *testing.T) {
 				`2:14: env.shell: "fish" at line 2 is none of sh, /bin/sh, bash, /bin/bash` + "\n" +
 				`6:9: phases.build.commands: Expected Commands[0] to be of string type: found subkeys instead at line 6; a colon and a blank make a map of it, write: - 'a: b'` + "\n" +
 				`7:9: phases.build.commands: Expected Commands[1] to be of string type: found subkeys instead at line 7; a colon and a blank make a map of it, write: - 'c: d'`},
-	} {
+	})
+}
+
+func testProblems(t *testing.T, files []badFile) {
+	for _, tt := range files {
 		t.Run(tt.name, func(t *testing.T) {
 			spec, problems := Parse([]byte(tt.text))
 			if diff := cmp.Diff(sorted(strings.Split(tt.want, "\n")), sorted(strings.Split(texts(problems), "\n"))); diff != "" {
@@ -206,6 +215,11 @@ func TestProblems(t *testing.T) {
 			}
 			if errors := Errors(problems); (spec == nil) != (errors > 0) {
 				t.Errorf("%d errors, but spec is %v", errors, spec)
+			}
+			for _, p := range problems {
+				if !slices.ContainsFunc(Rules(), func(r Rule) bool { return r.Code == p.Code && (r.Level() == "warning") == p.Warning }) {
+					t.Errorf("%s has the code %q", p, p.Code)
+				}
 			}
 		})
 	}
@@ -355,13 +369,13 @@ func manyPhases(n int) string {
 }
 
 func FuzzParse(f *testing.F) {
-	everything, err := os.ReadFile(filepath.Join("testdata", "everything.yml"))
-	if err != nil {
-		f.Fatal(err)
+	for _, text := range samples(f) {
+		f.Add(text)
 	}
-	f.Add(everything)
+	for _, c := range conformance {
+		f.Add([]byte(c.text))
+	}
 	f.Add([]byte("version: 0.2\nphases: &p\n  build: *p\n"))
-	f.Add([]byte(`{"version": "0.2", "phases": {"build": {"commands": ["echo json"]}}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		spec, problems := Parse(text)
 		if (spec == nil) != (Errors(problems) > 0) {
@@ -371,10 +385,17 @@ func FuzzParse(f *testing.F) {
 		for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} { // what YAML holds for the end of a line
 			lines += bytes.Count(text, []byte(end))
 		}
-		for _, p := range problems {
-			if p.Line < 1 || p.Line > lines+1 || p.Column < 1 || p.Message == "" {
+		for _, p := range append(problems, Lint(text, spec)...) {
+			if p.Line < 1 || p.Line > lines+1 || p.Column < 1 || p.Message == "" || p.Code == "" || len(p.Message) > 4000 {
 				t.Errorf("problem %+v in a file of %d lines", p, lines)
 			}
 		}
+		if spec == nil {
+			return
+		}
+		if spec.Batch != nil && len(spec.Batch.Tasks()) > MaxTasks {
+			t.Error("too many tasks")
+		}
+		checkPrint(t, spec)
 	})
 }

@@ -162,6 +162,7 @@ func (w *work) beginIn(ctx context.Context) (*ending, error) {
 		b.Enter(store.PhaseDownloadSource, begunAt) // a sandbox that waited was given without
 		b.Leave(store.PhaseDownloadSource, sourceAt, store.Succeeded, "", "")
 		b.Spec, b.Skeleton, b.Problems = text.name, skeleton, text.problems
+		b.RetryLimit, b.Exported = text.retries, nil
 		b.Sandbox.Job = true
 	}); err != nil {
 		return nil, err
@@ -208,7 +209,9 @@ func (w *work) provision(ctx context.Context) *ending {
 			return fault(store.PhaseProvisioning, err)
 		}
 	}
-	if err := w.r.Sandbox.Start(ctx, w.r.spec(&w.b, w.b.Sandbox.ID, w.tree.Objects())); err != nil {
+	sandbox := w.r.spec(&w.b, w.b.Sandbox.ID, w.tree.Objects())
+	sandbox.Tree = w.tree.Mounted()
+	if err := w.r.Sandbox.Start(ctx, sandbox); err != nil {
 		return at(err)
 	}
 	w.r.Store.At("sandbox started")
@@ -220,17 +223,14 @@ type specText struct {
 	name     string
 	text     []byte
 	problems []store.Problem
+	retries  int // how many builds its on-failure keys may add
 }
 
 // source checks the source out and turns the buildspec into a job.
 func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skeleton, lines []string, end *ending) {
 	const phase = store.PhaseDownloadSource
-	dir := filepath.Join(w.r.sourceDir(w.b.Sandbox.ID), sourcePath(w.b.Repo))
-	// What an earlier attempt left half done goes first. No container has had a job here.
-	if err := agent.RemoveTree(filepath.Join(w.r.sourceDir(w.b.Sandbox.ID), "src")); err != nil {
-		return job, spec, nil, nil, fault(phase, err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, err := w.makeSource()
+	if err != nil {
 		return job, spec, nil, nil, fault(phase, err)
 	}
 	w.r.Store.At("checkout begins")
@@ -239,6 +239,9 @@ func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skelet
 		return job, spec, nil, nil, failed(phase, agent.CodeClient, "The source cannot be checked out: %v", err)
 	case err != nil:
 		return job, spec, nil, nil, fault(phase, err)
+	}
+	if mounted := w.tree.Mounted(); mounted != "" {
+		dir = mounted
 	}
 	spec, end = w.findSpec(dir)
 	if end != nil {
@@ -262,8 +265,37 @@ func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skelet
 	if text := unsupported(parsed); text != "" {
 		return job, spec, nil, lines, failed(phase, agent.CodeClient, "%s", text)
 	}
-	job, planned, skeleton := plan(parsed, &w.b, w.r.Place, spec.name)
-	return job, spec, skeleton, append(lines, planned...), nil
+	values, end := w.secrets(ctx, parsed)
+	if end != nil {
+		return job, spec, nil, lines, end
+	}
+	job, planned, skeleton := plan(parsed, &w.b, w.r.Place, spec.name, values)
+	lines = append(lines, planned...)
+	if parsed.Env.GitCredentialHelper {
+		warning, end := w.credential(ctx, &job)
+		if end != nil {
+			return job, spec, nil, lines, end
+		}
+		if warning != "" {
+			lines = append(lines, "Warning: env.git-credential-helper: "+warning)
+		}
+	}
+	spec.retries = retryLimit(parsed)
+	return job, spec, skeleton, lines, nil
+}
+
+// makeSource makes the directory that the source is checked out into. What an earlier attempt left half done goes first. No
+// container has had a job here.
+func (w *work) makeSource() (string, error) {
+	base := w.r.sourceDir(w.b.Sandbox.ID)
+	dir := filepath.Join(base, sourcePath(w.b.Repo))
+	if w.tree.Mounted() != "" { // the engine mounts over it, and may have begun to
+		return dir, os.MkdirAll(dir, 0o755)
+	}
+	if err := agent.RemoveTree(filepath.Join(base, "src")); err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o755)
 }
 
 // checkoutInterval is how often the size of a checkout under way is looked at.
@@ -323,7 +355,7 @@ func (w *work) findSpec(dir string) (specText, *ending) {
 		}
 	}
 	name := w.b.Settings.Buildspec
-	if strings.Contains(name, "\n") {
+	if inline(name) {
 		return specText{name: "the project's buildspec", text: []byte(name)}, nil
 	}
 	standard := name == ""
@@ -344,6 +376,11 @@ func (w *work) findSpec(dir string) (specText, *ending) {
 		return specText{}, failed(phase, "YAML_FILE_ERROR", "stat %s/%s: no such file or directory", agent.SourceDir+"/"+sourcePath(w.b.Repo), name)
 	}
 	return specText{}, failed(phase, "YAML_FILE_ERROR", "The buildspec %s cannot be read: %v", name, err)
+}
+
+// inline reports whether a project's buildspec is its text, and not the name of a file.
+func inline(spec string) bool {
+	return strings.Contains(spec, "\n") || strings.HasPrefix(spec, "version") || strings.HasPrefix(spec, "{") || strings.HasPrefix(spec, "---")
 }
 
 // hand gives the agent its job, unless its sandbox ends first.

@@ -1,24 +1,30 @@
 package runner_test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"buildsmith/runner/secret"
 	"buildsmith/store"
 )
 
-// cases are buildspecs with what becomes of them. The numbers are those of the reference the format was studied by. Phases
-// are DOWNLOAD_SOURCE to UPLOAD_ARTIFACTS: S succeeded, F failed, - not run. Output is what the commands printed, lines
-// separated by a slash; nil for whatever it is.
-var cases = []struct {
+// A testCase is a buildspec with what becomes of it.
+type testCase struct {
 	name      string
 	spec      string
-	phases    string
-	output    string
+	phases    string // DOWNLOAD_SOURCE to UPLOAD_ARTIFACTS: S succeeded, F failed, - not run
+	output    string // what the commands printed, lines separated by a slash; * for whatever it is
 	artifacts string // names, separated by blanks
 	message   string // of the first phase that failed; a part of it
-}{
+}
+
+// cases have the numbers of the reference that the format was studied by.
+var cases = []testCase{
+	// 11.1: parsing and validation
 	{"C01", `{version: 0.2, phases: {build: {commands: [echo hi]}}}`, "SSSSSS", "hi", "", ""},
 	{"C02", `{phases: {build: {commands: [echo hi]}}}`, "F-----", "", "", "wrong number of container tags, expected 1"},
 	{"C03", `{version: "0.2", phases: {build: {commands: [echo hi]}}}`, "SSSSSS", "hi", "", ""},
@@ -52,6 +58,7 @@ var cases = []struct {
 		"SSSSSS", "1", "", ""},
 	{"C30", `{version: 0.2, phases: {build: {steps: [{name: Greet, run: echo hi}]}}}`, "F-----", "", "", "steps are not supported"},
 
+	// 11.2: state of the shell
 	{"C31", `{version: 0.2, phases: {pre_build: {commands: [cd dist, 'basename "$(pwd)"']}, build: {commands: ['basename "$(pwd)"', cd css]}, post_build: {commands: [ls]}}, artifacts: {files: [README.md]}}`,
 		"SSSSSS", "dist/dist/site.css", "README.md", ""},
 	{"C32", `{version: 0.2, phases: {pre_build: {commands: [TAG=v9]}, build: {commands: ['echo "$TAG"', 'sh -c "echo child \$TAG"']}}}`,
@@ -73,6 +80,7 @@ var cases = []struct {
 	{"C48", `{version: 0.2, phases: {build: {commands: ["exec 2>/dev/null; echo 'oops", echo next]}}}`, "SSSFSS", "*", "", "exit status 2"},
 	{"C49", "version: 0.2\nphases:\n  build:\n    commands:\n      - |\n        N=\"it's\n        two\"\n      - 'echo \"$N\" | wc -l | tr -d \" \"'\n", "SSSSSS", "2", "", ""},
 
+	// 11.3: transitions; C60 is TestRetryByCount
 	{"C51", `{version: 0.2, phases: {pre_build: {commands: ['false']}, build: {commands: [echo b]}, post_build: {commands: [echo p]}}, artifacts: {files: [README.md]}}`,
 		"SSF---", "", "", "exit status 1"},
 	{"C52", `{version: 0.2, phases: {build: {commands: [echo b, 'false', echo no]}, post_build: {commands: ['echo "ok=$CODEBUILD_BUILD_SUCCEEDING"']}}, artifacts: {files: [README.md]}}`,
@@ -89,6 +97,7 @@ var cases = []struct {
 	{"C63", `{version: 0.2, phases: {build: {on-failure: CONTINUE, commands: ['false']}, post_build: {on-failure: ABORT, commands: [echo p, 'false']}}, artifacts: {files: [README.md]}}`,
 		"SSSFF-", "p", "", "exit status 1"},
 
+	// 11.4: artifacts, reports, cache
 	{"C64", `{version: 0.2, phases: {build: {commands: [echo b]}}, artifacts: {files: ['target/*.jar']}}`, "SSSSSF", "b", "", "no matching artifact paths found"},
 	{"C66", `{version: 0.2, phases: {build: {commands: [echo b]}}, artifacts: {files: ['**/*'], base-directory: 'dist*', discard-paths: yes}}`,
 		"SSSSSS", "b", "app.js app.js.map index.html site.css", ""},
@@ -96,23 +105,66 @@ var cases = []struct {
 	{"C69", `{version: 0.2, phases: {build: {commands: [echo b]}}, artifacts: {files: ['**/*'], base-directory: out}}`,
 		"SSSSSF", "b", "", "no matching base directory path found for out"},
 	{"C70", `{version: 0.2, phases: {build: {commands: [echo b]}}, artifacts: {files: [dist]}}`, "SSSSSF", "b", "", "no matching artifact paths found"},
-	{"E01", `{version: 0.2, env: {variables: {V: a, W: a}}, phases: {build: {commands: ['echo "$V $W"']}}}`, "SSSSSS", "project a", "", ""},
+	{"C72", `{version: 0.2, phases: {build: {commands: [echo b]}}, reports: {unit: {files: ['none.xml']}}}`, "SSSSSS", "b", "", ""},
+	{"C73", `{version: 0.2, phases: {build: {commands: ['false']}}, reports: {unit: {files: ['test/*.xml']}}}`, "SSSFSS", "", "", "exit status 1"},
+	{"C76", `{version: 0.2, phases: {build: {commands: [echo b]}}, artifacts: {files: [README.md], secondary-artifacts: {nope: {files: [lock.json]}}}}`,
+		"SSSSSF", "b", "README.md", `no secondary artifact "nope"`},
+
+	// 11.6: the environment; E04 is a test of runner/secret, E07 and E08 are TestEnvironment
+	{"E01", `{version: 0.2, env: {variables: {U: a, V: a, W: a}}, phases: {build: {commands: ['echo "$U $V $W"']}}}`, "SSSSSS", "start project a", "", ""},
+	{"E03", `{version: 0.2, env: {secrets-manager: {P: "db:password"}}, phases: {build: {commands: ['echo "$P"', 'echo "$P" | base64']}}}`,
+		"SSSSSS", "***/***=", "", ""},
+	{"E06", `{version: 0.2, env: {parameter-store: {P: /no/such}}, phases: {build: {commands: [echo never]}}}`, "F-----", "", "", "env.parameter-store.P: Parameter does not exist"},
+	{"E10", `{version: 0.2, run-as: nobody, phases: {install: {run-as: root, commands: [id -un], finally: [id -un]}, build: {commands: ['echo "$(id -un) $HOME"'], finally: [id -un]}}}`,
+		"SSSSSS", "root/root/nobody /root/nobody", "", ""},
+}
+
+// reportsOf are the statuses of the reports of cases.
+var reportsOf = map[string]string{"C72": store.ReportIncomplete, "C73": store.ReportFailed}
+
+// caseSecrets are what the cases find in their stores.
+func caseSecrets(t *testing.T) *secret.Secrets {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"db": `{"password": "s3cr3t!"}`, "ci/registry/user": "robot", "ci.registry": `{"password": "hunter2-of-ci"}`, "ci/signing": `{"key": "k3y-of-signing"}`,
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := secret.New(t.Context(), secret.Config{Directories: []secret.Directory{{Path: dir, Rules: store.SecretRules{Projects: []string{"*"}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// writeCaseTree writes the source of the cases.
+func (b *bench) writeCaseTree() {
+	b.t.Helper()
+	for _, name := range []string{".hidden", "README.md", "lock.json", "dist/app.js", "dist/app.js.map", "dist/css/site.css",
+		"dist-docs/index.html", "tools/ok.sh"} {
+		b.write(name, name+"\n")
+	}
+	b.write("test/junit.xml", `<testsuite><testcase classname="shop" name="passes"/><testcase classname="shop" name="fails"><failure message="no"/></testcase></testsuite>`)
 }
 
 // TestCases runs every case by the real agent in real shells.
 func TestCases(t *testing.T) {
 	b := newBench(t, nil)
-	for _, name := range []string{".hidden", "README.md", "lock.json", "dist/app.js", "dist/app.js.map", "dist/css/site.css",
-		"dist-docs/index.html", "test/junit.xml", "tools/ok.sh"} {
-		b.write(name, name+"\n")
-	}
+	b.config.Secrets = caseSecrets(t)
+	b.writeCaseTree()
 	b.config.Slots = 4
 	b.start()
 	ids := make([]string, len(cases))
 	for i, c := range cases {
 		ids[i] = b.submit(func(b *store.Build) {
 			b.Settings.Buildspec = c.spec + "\n"
-			b.Settings.Variables = []store.Variable{{Name: "V", Value: "project"}}
+			b.Settings.Variables = []store.Variable{{Name: "U", Value: "project"}, {Name: "V", Value: "project"}}
+			b.Settings.Overrides = []store.Variable{{Name: "U", Value: "start"}}
+			b.Settings.SecondaryArtifacts = []string{"docs"}
 		}).ID
 	}
 	for i, c := range cases {
@@ -140,6 +192,9 @@ func TestCases(t *testing.T) {
 			}
 			if slices.Sort(names); strings.Join(names, " ") != c.artifacts {
 				t.Errorf("artifacts %q, want %q", names, c.artifacts)
+			}
+			if want := reportsOf[c.name]; want != "" && (len(build.Reports) != 1 || build.Reports[0].Status != want) {
+				t.Errorf("reports %+v, want one that is %s", build.Reports, want)
 			}
 			if h := build.Headline(); c.message != "" && (h == nil || !strings.Contains(h.Message, c.message)) {
 				t.Errorf("%+v, want %q", h, c.message)
@@ -169,4 +224,26 @@ func commandOutput(b *bench, build *store.Build) string {
 		}
 	}
 	return strings.Join(lines, "")
+}
+
+// TestRetryByCount is case C60: a build that never succeeds is repeated twice, and the last one goes the usual way.
+func TestRetryByCount(t *testing.T) {
+	b := newBench(t, nil)
+	b.start()
+	build := b.run("version: 0.2\nphases: {build: {on-failure: RETRY-2, commands: ['false']}}\n")
+	for n, want := range []string{"SSSF--", "SSSF--", "SSSFSS"} {
+		if got := letters(&build); got != want || build.Status != store.Failed || build.Retries != n || build.Attempts != 0 {
+			t.Errorf("build %d: %s %s, want %s; %d retries", n+1, build.Status, got, want, build.Retries)
+		}
+		if n < 2 {
+			next := b.done(build.RerunBy)
+			if next.RerunOf != build.ID || next.Number != build.Number+1 {
+				t.Errorf("%+v does not repeat %s", next, build.ID)
+			}
+			build = next
+		}
+	}
+	if build.RerunBy != "" {
+		t.Error("a fourth build was made")
+	}
 }

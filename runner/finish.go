@@ -63,9 +63,6 @@ func (w *work) finish(end *ending) error {
 			return err
 		}
 		w.b = b
-		if end.status != store.Fault || b.Attempts >= maxFaults || b.Stop != nil {
-			return nil
-		}
 		next, repeated, err = w.repeat(tx, b)
 		return err
 	})
@@ -75,7 +72,7 @@ func (w *work) finish(end *ending) error {
 	w.r.Store.At("ended")
 	w.log.Info("a build ended", "project", w.b.Project, "number", w.b.Number, "status", w.b.Status, "took", w.b.Ended.Sub(w.b.Created).Round(1e6), "reason", end.message)
 	if repeated {
-		w.log.Info("repeating a build after a fault", "next", next.ID)
+		w.log.Info("repeating a build", "next", next.ID, "after", w.b.Status)
 	}
 	return nil
 }
@@ -99,14 +96,25 @@ func (w *work) phaseOf(end *ending) string {
 	return store.PhaseFinalizing
 }
 
-// repeat makes the build that repeats one of ours that failed us.
+// repeat makes the build that repeats one of ours that failed us, or one whose on-failure asks for it.
 func (w *work) repeat(tx *store.Tx, b store.Build) (store.Build, bool, error) {
+	attempts, retries := b.Attempts, b.Retries
+	switch {
+	case b.Stop != nil:
+		return store.Build{}, false, nil
+	case b.Status == store.Fault && attempts < maxFaults:
+		attempts++
+	case b.Status == store.Failed && b.Outcome != nil && b.Outcome.Retry && retries < b.RetryLimit:
+		retries++
+	default:
+		return store.Build{}, false, nil
+	}
 	p, ok, err := tx.ProjectByName(b.Project)
 	if err != nil || !ok {
 		return store.Build{}, false, err
 	}
 	next, err := tx.Submit(p, store.Build{
-		Check: b.Check, Trigger: b.Trigger, Settings: b.Settings, RerunOf: b.ID, Attempts: b.Attempts + 1,
+		Check: b.Check, Trigger: b.Trigger, Settings: b.Settings, RerunOf: b.ID, Attempts: attempts, Retries: retries,
 	})
 	if err != nil {
 		return next, false, fmt.Errorf("repeating build %s: %w", b.ID, err)

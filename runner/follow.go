@@ -3,10 +3,8 @@ package runner
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"buildsmith/runner/agent"
@@ -157,23 +155,55 @@ func (f *follower) apply(e agent.Event) error {
 	case agent.Exit:
 		f.exit(e, at)
 	case agent.Packed:
-		f.tell(store.Outcome{Packed: true, Name: clean(e.Message)})
+		f.tell(func(o *store.Outcome) {
+			if len(o.Archives) < maxArchives {
+				o.Archives = append(o.Archives, store.PackedArchive{
+					ID: clean(e.ID), Name: clean(e.Message), Prefix: clean(e.Detail), Offset: e.Offset, Size: e.Length})
+			}
+		})
+	case agent.Report:
+		f.tell(func(o *store.Outcome) {
+			if e.Index == len(o.Reports) && e.Index < store.MaxReports {
+				o.Reports = append(o.Reports, store.PackedReport{Group: clean(e.Message), Format: clean(e.Code), Problem: clean(e.Detail)})
+			}
+		})
+	case agent.Export:
+		f.add(func(b *store.Build) {
+			if len(b.Exported) < maxExported {
+				b.Exported = append(b.Exported, store.Variable{Name: clean(e.ID), Value: clean(e.Message)})
+			}
+		})
+	case agent.Caching:
+		f.tell(func(o *store.Outcome) {
+			o.Cache = &store.PackedCache{Key: clean(e.Message), Version: clean(e.Detail), Files: e.Files, Size: e.Size}
+		})
+	case agent.Broken:
+		f.dropCache(clean(e.Detail), clean(e.ID))
+	case agent.Restored:
+		f.useCache(clean(e.Detail), clean(e.ID))
 	case agent.Done:
-		end := store.Outcome{}
-		if f.outcome != nil {
-			end = *f.outcome
-		}
-		end.Result = string(status(e.Result))
-		f.tell(end)
+		f.tell(func(o *store.Outcome) { o.Result, o.Retry = string(status(e.Result)), e.Again })
 	case agent.Fault:
 		f.fault = clean(e.Message)
 	}
 	return nil
 }
 
+// How much an agent may tell of what a build leaves.
+const (
+	maxArchives = 14 // the primary artifacts, twelve secondary ones, the files of the reports
+	maxExported = 100
+)
+
 // tell keeps what the agent told of the end. It is recorded with the place in the story that it stands at: a server that
 // dies after that does not read it again.
-func (f *follower) tell(o store.Outcome) {
+func (f *follower) tell(change func(*store.Outcome)) {
+	var o store.Outcome
+	if f.outcome != nil {
+		o = *f.outcome
+		o.Archives, o.Reports = slices.Clone(o.Archives), slices.Clone(o.Reports)
+	}
+	change(&o)
 	f.outcome = &o
 	f.add(func(b *store.Build) { b.Outcome = &o })
 }
@@ -370,7 +400,7 @@ func (f *follower) phaseIn(status store.Status) string {
 
 // afterDone takes the result that the agent told.
 func (f *follower) afterDone(ctx context.Context, exited <-chan agentExit) (*ending, error) {
-	if f.leavesArtifacts() { // which are taken when nothing writes to them any more
+	if f.leavesFiles() { // which are taken when nothing writes to them any more
 		select {
 		case <-exited:
 		case <-ctx.Done():
@@ -381,12 +411,6 @@ func (f *follower) afterDone(ctx context.Context, exited <-chan agentExit) (*end
 	return f.conclude(ctx)
 }
 
-// leavesArtifacts reports whether there are artifacts to take.
-func (f *follower) leavesArtifacts() bool {
-	s := store.Status(f.outcome.Result)
-	return f.outcome.Packed && s != store.Stopped && s != store.TimedOut
-}
-
 // removePatience is how long an engine may fail to answer before a build that is over ends in a fault.
 const removePatience = 10 * time.Minute
 
@@ -395,60 +419,8 @@ func (f *follower) conclude(ctx context.Context) (*ending, error) {
 	if end := f.judged(); end != nil {
 		return end, nil
 	}
-	if f.leavesArtifacts() {
-		return f.takeArtifacts(ctx, f.result())
+	if f.leavesFiles() {
+		return f.takeFiles(ctx, f.result())
 	}
 	return f.result(), nil
-}
-
-// takeArtifacts keeps what the agent packed. It is safe to repeat.
-func (f *follower) takeArtifacts(ctx context.Context, end *ending) (*ending, error) {
-	if err := f.end(ctx, removePatience); err != nil { // no process of it is left from here on
-		return fault(store.PhaseUploadArtifacts, err), nil
-	}
-	const phase = store.PhaseUploadArtifacts
-	archive, err := openPlain(filepath.Join(f.r.exchangeDir(f.b.Sandbox.ID), agent.ArtifactsName), 2*f.b.Settings.Disk)
-	if err != nil {
-		return failed(phase, agent.CodeClient, "artifact archive damaged by the build: %v", err), nil
-	}
-	defer archive.Close()
-	name := f.outcome.Name
-	if name == "" || !filepath.IsLocal(name) || len(name) > 255 {
-		name = f.b.Project
-	}
-	artifacts, err := f.r.Store.TakeArtifacts(f.b.ID, "", name, archive, f.b.Settings.Disk)
-	switch {
-	case errors.Is(err, store.ErrDamagedArchive):
-		return failed(phase, agent.CodeClient, "%v", err), nil
-	case err != nil:
-		return nil, err
-	}
-	if err := f.change(func(b *store.Build) { b.Artifacts = artifacts }); err != nil {
-		return nil, err
-	}
-	f.r.Store.At("artifacts taken")
-	return end, nil
-}
-
-// openPlain opens a file that a container could write to, and refuses what is not a plain file with one name.
-func openPlain(name string, most int64) (fs.File, error) {
-	f, err := openNoFollow(name)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-	case !info.Mode().IsRegular():
-		err = errors.New("it is no regular file")
-	case info.Sys().(*syscall.Stat_t).Nlink != 1:
-		err = errors.New("it has another name")
-	case most > 0 && info.Size() > most+1<<20:
-		err = errors.New("it is larger than its limit")
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

@@ -2,7 +2,7 @@ package runner
 
 import (
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,22 +13,25 @@ import (
 
 // A Place is what builds are told of where they run.
 type Place struct {
-	Region  string                      // of CODEBUILD_BUILD_ARN and AWS_REGION; "local" if empty
-	Account string                      // of the same; zeros if empty
-	URL     func(*store.Build) string   // the build's page
-	Proxy   []store.Variable            // variables that every build begins with
-	Extra   func(*store.Build) []string // further NAME=value
+	Region  string                    // of CODEBUILD_BUILD_ARN and AWS_REGION; "local" if empty
+	Account string                    // of the same; zeros if empty
+	URL     func(*store.Build) string // the build's page
+	Public  func(*store.Build) string // the page that everybody may see; nil or empty if there is none
+	Proxy   []store.Variable          // variables that every build begins with
+	Extra   []store.Variable          // variables that beat all others
 }
 
 // plan turns a buildspec into the job of a build. It also gives the lines for the log that come before the job's, and the
-// phases that have commands. It is a function of its arguments.
-func plan(spec *buildspec.Spec, b *store.Build, place Place, specName string) (job agent.Job, lines, skeleton []string) {
+// phases that have commands. It is a function of its arguments; values are those of the secret variables, by name.
+func plan(spec *buildspec.Spec, b *store.Build, place Place, specName string, values map[string]string) (job agent.Job, lines, skeleton []string) {
 	dir := agent.SourceDir + "/" + sourcePath(b.Repo)
+	variables := variables(spec, b)
 	job = agent.Job{
 		Build:    b.ID,
 		Dir:      dir,
 		Shell:    spec.Env.Shell,
-		Env:      environment(spec, b, place, dir),
+		Env:      environment(variables, b, place, dir, values),
+		Secrets:  masked(variables, values),
 		Fresh:    spec.Version == "0.1",
 		Deadline: b.Claimed.Add(b.Settings.Timeout),
 		LogLimit: b.Settings.LogLimit,
@@ -36,14 +39,51 @@ func plan(spec *buildspec.Spec, b *store.Build, place Place, specName string) (j
 	if b.Settings.Timeout <= 0 {
 		job.Deadline = time.Time{}
 	}
-	var counts []string
+	lines = append(lines, "CODEBUILD_SRC_DIR="+dir, "YAML location is "+specName, "Processing environment variables")
+	if withheld(b) {
+		lines = append(lines, "Warning: the project's variables are not set: the commit comes from another repository")
+	}
+	if secrets := spec.Env.ParameterStore; b.Trigger.Fork && len(secrets)+len(spec.Env.SecretsManager) > 0 {
+		lines = append(lines, "Warning: the secrets of env.parameter-store and env.secrets-manager are not set: the commit comes from another repository")
+	}
+	if len(spec.Phases[0].Runtimes) == 0 {
+		lines = append(lines, "No runtime version selected in buildspec.")
+	} else {
+		lines = append(lines, "Skipping install of runtimes. Runtime version selection is not supported by this build image.")
+	}
+	lines = append(lines, "Moving to directory "+dir)
+	if spec.Proxy {
+		lines = append(lines, "proxy is passed over: artifacts and logs do not leave this machine through a proxy")
+	}
+	phases, skeleton, counts := planPhases(spec, b)
+	job.Phases = phases
+	exported, refused := planExports(spec.Env.Exported, variables)
+	job.Exported = exported
+	lines = append(lines, refused...)
+	uploads, refused := planUploads(spec, b)
+	job.Uploads = uploads
+	lines = append(lines, refused...)
+	for _, r := range spec.Reports {
+		job.Reports = append(job.Reports, agent.Reports{Group: r.Name, Format: r.Format, Files: r.Files, BaseDirectory: r.BaseDirectory})
+	}
+	cache, refused := planCache(spec, b)
+	job.Cache = cache
+	lines = append(lines, refused...)
+	lines = append(lines, "Registering with agent", fmt.Sprintf("Phases found in YAML: %d", len(counts)))
+	return job, append(lines, counts...), skeleton
+}
+
+// planPhases gives the phases of a job, those of them that have commands, and the lines that count them.
+func planPhases(spec *buildspec.Spec, b *store.Build) (phases []agent.Phase, skeleton, counts []string) {
 	for _, p := range spec.Phases {
 		phase := agent.Phase{Name: p.Name, RunAs: p.RunAs, OnFailure: p.OnFailure.Action}
 		if phase.RunAs == "" {
 			phase.RunAs = spec.RunAs
 		}
-		if p.OnFailure.Action == buildspec.Retry {
-			phase.OnFailure = ""
+		if phase.OnFailure == buildspec.Retry {
+			if phase.Retry = p.OnFailure.Pattern; b.Retries >= p.OnFailure.Count {
+				phase.OnFailure, phase.Retry = "", "" // none is left: as if the key were not there
+			}
 		}
 		for _, c := range p.Commands {
 			phase.Commands = append(phase.Commands, c.Text)
@@ -55,160 +95,84 @@ func plan(spec *buildspec.Spec, b *store.Build, place Place, specName string) (j
 			skeleton = append(skeleton, p.Name)
 			counts = append(counts, fmt.Sprintf(" %s: %d commands", p.Name, n))
 		}
-		job.Phases = append(job.Phases, phase)
+		phases = append(phases, phase)
 	}
-	if a := spec.Artifacts; a != nil {
-		job.Upload = &agent.Artifacts{
-			Files: a.Files, Exclude: a.ExcludePaths, Name: a.Name, BaseDirectory: a.BaseDirectory,
-			DiscardPaths: a.DiscardPaths, EnableSymlinks: a.EnableSymlinks, Limit: b.Settings.Disk,
-		}
-	}
-	lines = append(lines, "CODEBUILD_SRC_DIR="+dir, "YAML location is "+specName, "Processing environment variables")
-	if withheld(b) {
-		lines = append(lines, "Warning: the project's variables are not set: the commit comes from another repository")
-	}
-	if len(spec.Phases[0].Runtimes) == 0 {
-		lines = append(lines, "No runtime version selected in buildspec.")
-	} else {
-		lines = append(lines, "Skipping install of runtimes. Runtime version selection is not supported by this build image.")
-	}
-	lines = append(lines, "Moving to directory "+dir)
-	lines = append(lines, notYet(spec)...)
-	lines = append(lines, "Registering with agent", fmt.Sprintf("Phases found in YAML: %d", len(counts)))
-	return job, append(lines, counts...), skeleton
+	return phases, skeleton, counts
 }
 
-// notYet names what the buildspec asks for and this release passes over.
-func notYet(spec *buildspec.Spec) []string {
-	var lines []string
-	if spec.Cache == nil {
-		lines = append(lines, "Cache is not defined in the buildspec")
-	} else {
-		lines = append(lines, "Warning: cache is passed over: nothing is restored or saved")
-	}
-	if len(spec.Reports) > 0 {
-		lines = append(lines, "Warning: reports are passed over: no test report is made")
-	}
-	if len(spec.Env.Exported) > 0 {
-		lines = append(lines, "Warning: env.exported-variables is passed over: nothing is exported")
-	}
-	if spec.Env.GitCredentialHelper {
-		lines = append(lines, "Warning: env.git-credential-helper is passed over: the build's git has no credentials")
-	}
-	if spec.Artifacts != nil && len(spec.Artifacts.Secondary) > 0 {
-		lines = append(lines, "Warning: artifacts.secondary-artifacts is passed over: the primary artifacts alone are kept")
-	}
+// retryLimit is how often on-failure can have a build repeated.
+func retryLimit(spec *buildspec.Spec) int {
+	most := 0
 	for _, p := range spec.Phases {
 		if p.OnFailure.Action == buildspec.Retry {
-			lines = append(lines, "Warning: on-failure RETRY of "+p.Name+" is passed over: the default transitions hold")
+			most = max(most, p.OnFailure.Count)
 		}
 	}
-	return lines
+	return most
+}
+
+// planExports gives the variables to publish with the result, and warnings of those that cannot be: secrets, and AWS's own.
+// https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html#build-spec.env.exported-variables
+func planExports(names []string, variables []variable) (exported, lines []string) {
+	for _, name := range names {
+		secret := slices.ContainsFunc(variables, func(v variable) bool { return v.Name == name && v.Type != "" })
+		switch {
+		case strings.HasPrefix(name, "AWS_"):
+			lines = append(lines, "Warning: env.exported-variables: "+name+" is not exported: names that begin with AWS_ never are")
+		case secret:
+			lines = append(lines, "Warning: env.exported-variables: "+name+" is not exported: it is a secret")
+		case !slices.Contains(exported, name):
+			exported = append(exported, name)
+		}
+	}
+	return exported, lines
+}
+
+// planUploads gives the artifacts blocks of a job, the primary one first.
+func planUploads(spec *buildspec.Spec, b *store.Build) (uploads []agent.Artifacts, lines []string) {
+	a := spec.Artifacts
+	switch {
+	case a == nil:
+		return nil, nil
+	case b.Settings.NoArtifacts:
+		return nil, []string{"The artifacts block is passed over: the project keeps no artifacts"}
+	}
+	for _, a := range append([]buildspec.Artifacts{*a}, a.Secondary...) {
+		uploads = append(uploads, agent.Artifacts{
+			ID: a.ID, Files: a.Files, Exclude: a.ExcludePaths, Name: a.Name, Prefix: a.S3Prefix, BaseDirectory: a.BaseDirectory,
+			DiscardPaths: a.DiscardPaths, EnableSymlinks: a.EnableSymlinks, Limit: b.Settings.Disk,
+			Unknown: a.ID != "" && len(b.Settings.SecondaryArtifacts) > 0 && !slices.Contains(b.Settings.SecondaryArtifacts, a.ID),
+		})
+	}
+	if len(a.Secondary) == 0 {
+		lines = append(lines, "No secondary artifacts defined in buildspec")
+	}
+	return uploads, lines
+}
+
+// planCache gives the cache of a job. A fork's build never saves one.
+func planCache(spec *buildspec.Spec, b *store.Build) (*agent.Cache, []string) {
+	c := spec.Cache
+	switch {
+	case c == nil:
+		return nil, []string{"Cache is not defined in the buildspec"}
+	case len(c.Paths) == 0:
+		return nil, []string{"Unable to initialize cache download: no paths specified to be cached"}
+	case b.Settings.Cache == store.CacheOff:
+		return nil, []string{"The cache block is passed over: the project keeps no cache"}
+	case b.Trigger.Fork && b.Settings.Cache != store.CacheForks:
+		return nil, []string{"The cache block is passed over: the commit comes from another repository"}
+	}
+	return &agent.Cache{
+		Paths: c.Paths, Key: c.Key, Fallback: c.FallbackKeys, Limit: b.Settings.Disk,
+		Restore: c.Action != "save", Save: c.Action != "restore" && !b.Trigger.Fork,
+	}, nil
 }
 
 // unsupported says what the buildspec asks for without which its commands cannot do their work; empty if nothing.
 func unsupported(spec *buildspec.Spec) string {
-	switch {
-	case spec.NoPhases:
+	if spec.NoPhases {
 		return "phases: missing; this file carries a batch only, and this is a plain build"
-	case len(spec.Env.ParameterStore) > 0:
-		return fmt.Sprintf("env.parameter-store.%s: Parameter does not exist: this server has no parameter store", spec.Env.ParameterStore[0].Name)
-	case len(spec.Env.SecretsManager) > 0:
-		return fmt.Sprintf("env.secrets-manager.%s: Secret does not exist: this server has no secrets manager", spec.Env.SecretsManager[0].Name)
 	}
 	return ""
-}
-
-// environment is what a build's commands find set, beside what the image sets. Later entries beat earlier ones: the
-// buildspec's, the project's unless they are withheld, and what CodeBuild sets, which nobody can change.
-// https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html
-func environment(spec *buildspec.Spec, b *store.Build, place Place, dir string) []string {
-	region, account := place.Region, place.Account
-	if region == "" {
-		region = "local"
-	}
-	if account == "" {
-		account = "000000000000"
-	}
-	e := &environ{at: map[string]int{}}
-	for _, v := range place.Proxy {
-		e.set(v.Name, v.Value)
-	}
-	e.set("AWS_DEFAULT_REGION", region)
-	e.set("AWS_REGION", region)
-	for _, v := range spec.Env.Variables {
-		e.set(v.Name, v.Value)
-	}
-	if !withheld(b) {
-		for _, v := range b.Settings.Variables {
-			e.set(v.Name, v.Value)
-		}
-	}
-	arn := "arn:aws:codebuild:" + region + ":" + account + ":"
-	t := &b.Trigger
-	e.set("CODEBUILD_BATCH_BUILD_IDENTIFIER", "")
-	e.set("CODEBUILD_BUILD_ARN", arn+"build/"+b.CodeBuildID())
-	e.set("CODEBUILD_BUILD_ID", b.CodeBuildID())
-	e.set("CODEBUILD_BUILD_IMAGE", b.Settings.Image)
-	e.set("CODEBUILD_BUILD_NUMBER", strconv.Itoa(b.Number))
-	e.set("CODEBUILD_BUILD_SUCCEEDING", "1")
-	e.set("CODEBUILD_BUILD_URL", place.URL(b))
-	e.set("CODEBUILD_CI", "true")
-	e.set("CODEBUILD_INITIATOR", t.Initiator)
-	e.set("CODEBUILD_KMS_KEY_ID", "arn:aws:kms:"+region+":"+account+":alias/aws/s3")
-	e.set("CODEBUILD_LOG_PATH", b.ID)
-	e.set("CODEBUILD_PROJECT_ARN", arn+"project/"+b.Project)
-	e.set("CODEBUILD_RESOLVED_SOURCE_VERSION", t.Commit)
-	e.set("CODEBUILD_SOURCE_REPO_URL", b.Repo.CloneURL)
-	e.set("CODEBUILD_SOURCE_VERSION", t.SourceVersion)
-	e.set("CODEBUILD_SRC_DIR", dir)
-	e.set("CODEBUILD_START_TIME", strconv.FormatInt(b.Created.UnixMilli(), 10))
-	e.set("HOME", "/root")
-	if t.Event != "" {
-		e.set("CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID", t.Actor.ID)
-		e.set("CODEBUILD_WEBHOOK_EVENT", t.Event)
-		e.set("CODEBUILD_WEBHOOK_HEAD_REF", t.HeadRef)
-		e.set("CODEBUILD_WEBHOOK_PREV_COMMIT", t.Prev)
-		e.set("CODEBUILD_WEBHOOK_TRIGGER", webhookTrigger(t))
-		if t.BaseRef != "" {
-			e.set("CODEBUILD_WEBHOOK_BASE_REF", t.BaseRef)
-		}
-	}
-	if place.Extra != nil {
-		for _, v := range place.Extra(b) {
-			name, value, _ := strings.Cut(v, "=")
-			e.set(name, value)
-		}
-	}
-	return e.list
-}
-
-// withheld reports whether a build does without its project's variables: one of another repository's commit, which could
-// print them. Nothing tells which of them are secrets.
-func withheld(b *store.Build) bool { return b.Trigger.Fork && len(b.Settings.Variables) > 0 }
-
-// webhookTrigger is CODEBUILD_WEBHOOK_TRIGGER: pr/<n>, branch/<name> or tag/<name>.
-func webhookTrigger(t *store.Trigger) string {
-	if t.PullRequest > 0 {
-		return "pr/" + strconv.Itoa(t.PullRequest)
-	}
-	if tag, ok := strings.CutPrefix(t.HeadRef, "refs/tags/"); ok {
-		return "tag/" + tag
-	}
-	return "branch/" + strings.TrimPrefix(t.HeadRef, "refs/heads/")
-}
-
-// An environ is a list of NAME=value in which each name stands once.
-type environ struct {
-	list []string
-	at   map[string]int
-}
-
-func (e *environ) set(name, value string) {
-	if i, twice := e.at[name]; twice {
-		e.list[i] = name + "=" + value
-		return
-	}
-	e.at[name] = len(e.list)
-	e.list = append(e.list, name+"="+value)
 }

@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"buildsmith/runner/agent"
 	"buildsmith/runner/buildspec"
 	"buildsmith/store"
+
+	"github.com/google/uuid"
 )
 
 // parsed is the buildspec of a text.
@@ -23,7 +26,7 @@ func parsed(t *testing.T, text string) *buildspec.Spec {
 // planned is a build of a push to GitHub.
 func planned() *store.Build {
 	return &store.Build{
-		ID: "0190b3f2-0000-7000-8000-000000000001", Number: 12, Project: "octo-hello", Created: time.UnixMilli(1_760_000_000_123), Claimed: time.Unix(1_760_000_001, 0),
+		ID: "0190b3f2-0000-7000-8000-000000000001", ProjectKey: "github/github.com/7", Number: 12, Project: "octo-hello", Created: time.UnixMilli(1_760_000_000_123), Claimed: time.Unix(1_760_000_001, 0),
 		Repo:     store.Repo{Forge: "github", Host: "github.com", ID: "7", Name: "octo/hello", CloneURL: "https://github.com/octo/hello.git"},
 		Settings: store.Settings{Image: "localhost/image:1", Timeout: time.Hour, LogLimit: 1000, Disk: 2000},
 		Trigger: store.Trigger{Event: store.EventPush, Commit: strings.Repeat("a", 40), SourceVersion: strings.Repeat("a", 40), HeadRef: "refs/heads/main",
@@ -44,10 +47,11 @@ func TestEnvironment(t *testing.T) {
 		"CODEBUILD_BUILD_ID=octo-hello:0190b3f2-0000-7000-8000-000000000001",
 		"CODEBUILD_BUILD_IMAGE=localhost/image:1", "CODEBUILD_BUILD_NUMBER=12", "CODEBUILD_BUILD_SUCCEEDING=1",
 		"CODEBUILD_BUILD_URL=http://ci.example.org/builds/0190b3f2-0000-7000-8000-000000000001",
-		"CODEBUILD_CI=true",
+		"CODEBUILD_CI=true", "CODEBUILD_CONTAINER_NAME=default",
 		"CODEBUILD_KMS_KEY_ID=arn:aws:kms:local:000000000000:alias/aws/s3",
 		"CODEBUILD_LOG_PATH=0190b3f2-0000-7000-8000-000000000001",
 		"CODEBUILD_PROJECT_ARN=arn:aws:codebuild:local:000000000000:project/octo-hello",
+		"CODEBUILD_PROJECT_UUID=" + uuid.NewSHA1(uuid.NameSpaceURL, []byte("github/github.com/7")).String(),
 		"CODEBUILD_RESOLVED_SOURCE_VERSION=" + a,
 		"CODEBUILD_SOURCE_REPO_URL=https://github.com/octo/hello.git",
 		"CODEBUILD_SRC_DIR=/codebuild/output/src1/src/github.com/octo/hello",
@@ -80,7 +84,7 @@ func TestEnvironment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := planned()
 			tt.change(b)
-			job, _, _ := plan(spec, b, place, "buildspec.yml")
+			job, _, _ := plan(spec, b, place, "buildspec.yml", nil)
 			got := slices.Sorted(slices.Values(job.Env))
 			if want := slices.Sorted(slices.Values(slices.Concat(always, tt.more))); !slices.Equal(got, want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -94,13 +98,14 @@ func TestPrecedence(t *testing.T) {
 	spec := parsed(t, `{version: 0.2, env: {variables: {A: spec, B: spec, C: spec, CODEBUILD_CI: spec, HOME: spec, http_proxy: spec}}, phases: {build: {commands: [env]}}}`)
 	b := planned()
 	b.Settings.Variables = []store.Variable{{Name: "B", Value: "project"}, {Name: "C", Value: "project"}}
+	b.Settings.Overrides = []store.Variable{{Name: "B", Value: "start"}}
 	everywhere := place
 	everywhere.Region, everywhere.Account = "eu-north-1", "123456789012"
 	everywhere.Proxy = []store.Variable{{Name: "A", Value: "proxy"}, {Name: "http_proxy", Value: "proxy"}, {Name: "https_proxy", Value: "proxy"}}
-	everywhere.Extra = func(*store.Build) []string { return []string{"C=extra"} }
-	job, _, _ := plan(spec, b, everywhere, "buildspec.yml")
+	everywhere.Extra = []store.Variable{{Name: "C", Value: "extra"}}
+	job, _, _ := plan(spec, b, everywhere, "buildspec.yml", nil)
 	for _, want := range []string{
-		"A=spec", "B=project", "C=extra", "CODEBUILD_CI=true", "HOME=/root", "http_proxy=spec", "https_proxy=proxy", "AWS_REGION=eu-north-1",
+		"A=spec", "B=start", "C=extra", "CODEBUILD_CI=true", "HOME=/root", "http_proxy=spec", "https_proxy=proxy", "AWS_REGION=eu-north-1",
 		"CODEBUILD_PROJECT_ARN=arn:aws:codebuild:eu-north-1:123456789012:project/octo-hello",
 	} {
 		name, _, _ := strings.Cut(want, "=")
@@ -122,11 +127,11 @@ func TestForkGetsNoVariables(t *testing.T) {
 	b := planned()
 	b.Trigger.Fork = true
 	const warning = "Warning: the project's variables are not set: the commit comes from another repository"
-	if _, lines, _ := plan(spec, b, place, "buildspec.yml"); slices.Contains(lines, warning) {
+	if _, lines, _ := plan(spec, b, place, "buildspec.yml", nil); slices.Contains(lines, warning) {
 		t.Error("warned of nothing")
 	}
 	b.Settings.Variables = []store.Variable{{Name: "PASSWORD", Value: "sesame"}}
-	job, lines, _ := plan(spec, b, place, "buildspec.yml")
+	job, lines, _ := plan(spec, b, place, "buildspec.yml", nil)
 	if strings.Contains(strings.Join(job.Env, "\n"), "sesame") || !slices.Contains(lines, warning) {
 		t.Errorf("%q\n%q", job.Env, lines)
 	}
@@ -137,14 +142,19 @@ func TestPlan(t *testing.T) {
 	spec := parsed(t, `
 version: 0.1
 run-as: builder
-env: {shell: bash, exported-variables: [A], git-credential-helper: yes}
+env:
+  shell: bash
+  parameter-store: {PASSWORD: /ci/password}
+  exported-variables: [A, A, AWS_REGION, PASSWORD]
+  git-credential-helper: yes
+proxy: {logs: yes}
 phases:
   install:
     runtime-versions: {nodejs: 20}
     run-as: root
     commands: [one, two]
   build:
-    on-failure: RETRY
+    on-failure: RETRY-2-timed out
     commands: [three]
     finally: [four]
   post_build:
@@ -157,22 +167,20 @@ artifacts:
   name: out
   base-directory: dist
   discard-paths: yes
+  s3-prefix: releases
   secondary-artifacts: {docs: {files: ['*']}}
-cache: {paths: ['x/**/*']}
+cache: {paths: ['x/**/*'], key: 'k-$A', fallback-keys: [k-], action: save}
 `)
-	job, lines, skeleton := plan(spec, planned(), place, "ci/buildspec.yml")
+	job, lines, skeleton := plan(spec, planned(), place, "ci/buildspec.yml", map[string]string{"PASSWORD": "sesame"})
 	want := []string{
 		"CODEBUILD_SRC_DIR=/codebuild/output/src1/src/github.com/octo/hello",
 		"YAML location is ci/buildspec.yml",
 		"Processing environment variables",
 		"Skipping install of runtimes. Runtime version selection is not supported by this build image.",
 		"Moving to directory /codebuild/output/src1/src/github.com/octo/hello",
-		"Warning: cache is passed over: nothing is restored or saved",
-		"Warning: reports are passed over: no test report is made",
-		"Warning: env.exported-variables is passed over: nothing is exported",
-		"Warning: env.git-credential-helper is passed over: the build's git has no credentials",
-		"Warning: artifacts.secondary-artifacts is passed over: the primary artifacts alone are kept",
-		"Warning: on-failure RETRY of BUILD is passed over: the default transitions hold",
+		"proxy is passed over: artifacts and logs do not leave this machine through a proxy",
+		"Warning: env.exported-variables: AWS_REGION is not exported: names that begin with AWS_ never are",
+		"Warning: env.exported-variables: PASSWORD is not exported: it is a secret",
 		"Registering with agent",
 		"Phases found in YAML: 3",
 		" INSTALL: 2 commands",
@@ -192,26 +200,103 @@ cache: {paths: ['x/**/*']}
 	for _, p := range job.Phases {
 		phases = append(phases, strings.Join([]string{p.Name, p.RunAs, p.OnFailure, strings.Join(p.Commands, ","), strings.Join(p.Finally, ",")}, " "))
 	}
-	if want := []string{"INSTALL root  one,two ", "PRE_BUILD builder   ", "BUILD builder  three four", "POST_BUILD builder CONTINUE five "}; !slices.Equal(phases, want) {
+	if want := []string{"INSTALL root  one,two ", "PRE_BUILD builder   ", "BUILD builder RETRY three four", "POST_BUILD builder CONTINUE five "}; !slices.Equal(phases, want) {
 		t.Errorf("%q", phases)
 	}
-	if u := job.Upload; u == nil || !slices.Equal(u.Files, []string{"**/*"}) || !slices.Equal(u.Exclude, []string{"*.o"}) || u.Name != "out" ||
+	u := job.Uploads
+	if len(u) != 2 || u[1].ID != "docs" || u[1].Unknown {
+		t.Fatalf("%+v", u)
+	}
+	if u := u[0]; !slices.Equal(u.Files, []string{"**/*"}) || !slices.Equal(u.Exclude, []string{"*.o"}) || u.Name != "out" || u.Prefix != "releases" ||
 		u.BaseDirectory != "dist" || !u.DiscardPaths || u.Limit != 2000 {
 		t.Errorf("%+v", u)
 	}
+	if r := job.Phases[2].Retry; r != "timed out" {
+		t.Errorf("retries on %q", r)
+	}
+	if c := job.Cache; c == nil || c.Restore || !c.Save || c.Key != "k-$A" || c.Limit != 2000 {
+		t.Errorf("%+v", c)
+	}
+	if !slices.Equal(job.Exported, []string{"A"}) || len(job.Reports) != 1 || job.Reports[0].Group != "unit" || job.Reports[0].Format != "JUNITXML" {
+		t.Errorf("%q %+v", job.Exported, job.Reports)
+	}
+	if !slices.Contains(job.Env, "PASSWORD=sesame") || !slices.Equal(job.Secrets, []string{"sesame"}) {
+		t.Errorf("%q %q", job.Env, job.Secrets)
+	}
 	forever := planned()
 	forever.Settings.Timeout = 0
-	if job, _, _ := plan(spec, forever, place, ""); !job.Deadline.IsZero() {
+	if job, _, _ := plan(spec, forever, place, "", nil); !job.Deadline.IsZero() {
 		t.Error(job.Deadline)
+	}
+}
+
+// TestSettingsOfTheProject has what a project or a fork does without.
+func TestSettingsOfTheProject(t *testing.T) {
+	spec := parsed(t, `
+version: 0.2
+env: {parameter-store: {PASSWORD: /ci/password}, secrets-manager: {KEY: 'k:v'}}
+phases: {build: {on-failure: RETRY-1, commands: [a]}}
+artifacts: {files: ['*'], secondary-artifacts: {docs: {files: ['*']}, other: {files: ['*']}}}
+cache: {paths: ['x/**/*']}
+`)
+	for name, tt := range map[string]struct {
+		change func(*store.Build)
+		line   string
+		check  func(agent.Job) bool
+	}{
+		"nothing": {func(*store.Build) {}, "No runtime version selected in buildspec.", func(j agent.Job) bool {
+			return len(j.Uploads) == 3 && j.Cache != nil && j.Cache.Save && j.Phases[2].OnFailure == "RETRY" && slices.Contains(j.Env, "PASSWORD=sesame")
+		}},
+		"no artifacts": {func(b *store.Build) { b.Settings.NoArtifacts = true }, "The artifacts block is passed over: the project keeps no artifacts",
+			func(j agent.Job) bool { return len(j.Uploads) == 0 }},
+		"secondary": {func(b *store.Build) { b.Settings.SecondaryArtifacts = []string{"docs"} }, "Registering with agent",
+			func(j agent.Job) bool { return !j.Uploads[1].Unknown && j.Uploads[2].Unknown }},
+		"no cache": {func(b *store.Build) { b.Settings.Cache = store.CacheOff }, "The cache block is passed over: the project keeps no cache",
+			func(j agent.Job) bool { return j.Cache == nil }},
+		"retried": {func(b *store.Build) { b.Retries = 1 }, "Registering with agent", func(j agent.Job) bool { return j.Phases[2].OnFailure == "" }},
+		"fork": {func(b *store.Build) { b.Trigger.Fork = true }, "The cache block is passed over: the commit comes from another repository",
+			func(j agent.Job) bool {
+				return j.Cache == nil && !strings.Contains(strings.Join(j.Env, " "), "PASSWORD") && len(j.Secrets) == 0
+			}},
+		"fork's secrets": {func(b *store.Build) { b.Trigger.Fork = true },
+			"Warning: the secrets of env.parameter-store and env.secrets-manager are not set: the commit comes from another repository",
+			func(j agent.Job) bool { return len(j.Secrets) == 0 }},
+		"fork with a cache": {func(b *store.Build) { b.Trigger.Fork, b.Settings.Cache = true, store.CacheForks }, "Registering with agent",
+			func(j agent.Job) bool { return j.Cache != nil && j.Cache.Restore && !j.Cache.Save }},
+		"AWS": {func(b *store.Build) {
+			b.Settings.Variables = []store.Variable{{Name: "AWS_SECRET_ACCESS_KEY", Value: "aws-secret"}, {Name: "PLAIN", Value: "plain"}}
+		}, "Registering with agent", func(j agent.Job) bool {
+			return slices.Contains(j.Secrets, "aws-secret") && !slices.Contains(j.Secrets, "plain")
+		}},
+		"typed": {func(b *store.Build) {
+			b.Settings.Variables = []store.Variable{{Name: "PASSWORD", Value: "plain now"}}
+			b.Settings.Overrides = []store.Variable{{Name: "KEY", Value: "/x", Type: store.ParameterStore}}
+		}, "Registering with agent", func(j agent.Job) bool {
+			return slices.Contains(j.Env, "PASSWORD=plain now") && slices.Contains(j.Env, "KEY=key") && slices.Equal(j.Secrets, []string{"key"})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := planned()
+			tt.change(b)
+			job, lines, _ := plan(spec, b, place, "buildspec.yml", map[string]string{"PASSWORD": "sesame", "KEY": "key"})
+			if !slices.Contains(lines, tt.line) || !tt.check(job) {
+				t.Errorf("%q\n%+v", lines, job)
+			}
+		})
+	}
+	if n := retryLimit(spec); n != 1 {
+		t.Errorf("%d retries", n)
+	}
+	none := parsed(t, `{version: 0.2, phases: {build: {commands: [a]}}, cache: {key: k}}`)
+	if _, lines, _ := plan(none, planned(), place, "", nil); !slices.Contains(lines, "Unable to initialize cache download: no paths specified to be cached") {
+		t.Errorf("%q", lines)
 	}
 }
 
 func TestUnsupported(t *testing.T) {
 	for text, want := range map[string]string{
-		`{version: 0.2, phases: {build: {commands: [a]}}}`:                                     "",
-		`{version: 0.2, batch: {build-list: [{identifier: a}]}}`:                               "phases: missing; this file carries a batch only, and this is a plain build",
-		`{version: 0.2, env: {parameter-store: {A: /a}}, phases: {build: {commands: [a]}}}`:    "env.parameter-store.A: Parameter does not exist: this server has no parameter store",
-		`{version: 0.2, env: {secrets-manager: {B: "b:k"}}, phases: {build: {commands: [a]}}}`: "env.secrets-manager.B: Secret does not exist: this server has no secrets manager",
+		`{version: 0.2, phases: {build: {commands: [a]}}}`:                         "",
+		`{version: 0.2, batch: {build-list: [{identifier: a, buildspec: a.yml}]}}`: "phases: missing; this file carries a batch only, and this is a plain build",
 	} {
 		if got := unsupported(parsed(t, text)); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)

@@ -29,6 +29,8 @@ import (
 	"time"
 
 	"buildsmith/runner/agent"
+	"buildsmith/runner/cache"
+	"buildsmith/runner/secret"
 	"buildsmith/store"
 )
 
@@ -40,6 +42,17 @@ type Config struct {
 	Place   Place
 	Log     *slog.Logger
 
+	Secrets *secret.Secrets // where builds get theirs; nil for none
+
+	// Credential gives what lets git in a build read the build's repository and do nothing else, for an hour at most, and what
+	// makes it worthless; nil if its forge has no such thing. It may be nil.
+	Credential func(context.Context, store.Repo) (c *agent.Credential, revoke func(), err error)
+
+	Caches      string       // where the caches of builds are kept, on the file system of Dir; empty for no caches
+	CacheLimits cache.Limits // of all caches together
+
+	Program string // names the agents: a sandbox that waits with another one is not used
+
 	Dir   string // where the directories of sandboxes are made; the Docker daemon must see it at the same path
 	Slots int    // builds at a time
 	Warm  int    // sandboxes to keep waiting for builds like those that ran last; 0 for none
@@ -48,14 +61,22 @@ type Config struct {
 // A Runner runs builds. Its fields are not for use after New.
 type Runner struct {
 	Config
-	builds sync.WaitGroup
-	begun  time.Time // nothing in Dir that is older belongs to this process
-	warm   warmer
+	builds  sync.WaitGroup
+	begun   time.Time    // nothing in Dir that is older belongs to this process
+	caches  *cache.Store // nil for none
+	secrets *secret.Secrets
+	warm    warmer
 }
 
 // New gives a runner of builds. Run starts it.
 func New(c Config) *Runner {
 	r := &Runner{Config: c}
+	if r.secrets = c.Secrets; r.secrets == nil {
+		r.secrets = &secret.Secrets{Config: secret.Config{Log: c.Log}}
+	}
+	if c.Caches != "" {
+		r.caches = &cache.Store{Dir: c.Caches}
+	}
 	r.warm.r, r.warm.call = r, make(chan struct{}, 1)
 	return r
 }
@@ -69,8 +90,13 @@ const (
 // Run runs builds until ctx is done. It then leaves the containers alone, returns when nothing it started is left, and a
 // later Run goes on with them. An error means that it could not begin.
 func (r *Runner) Run(ctx context.Context) error {
-	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
-		return fmt.Errorf("starting the runner: %w", err)
+	for _, dir := range []string{r.Dir, r.Caches} {
+		if dir == "" {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("starting the runner: %w", err)
+		}
 	}
 	r.begun = time.Now()
 	news, stop := r.Store.Watch()
@@ -238,7 +264,7 @@ func (r *Runner) spec(b *store.Build, id, objects string) Spec {
 	s := &b.Settings
 	return Spec{
 		ID: id, Image: s.Image,
-		Exchange: r.exchangeDir(id), Source: r.sourceDir(id), Objects: objects,
+		Exchange: r.exchangeDir(id), Source: r.sourceDir(id), Objects: objects, Cache: r.cacheMount(b),
 		Memory: s.Memory, CPUs: s.CPUs, Processes: s.Processes, Network: s.Network, Sudo: s.Sudo && !b.Trigger.Fork, Fork: b.Trigger.Fork,
 	}
 }
@@ -269,6 +295,7 @@ func (r *Runner) collect(ctx context.Context) {
 		if err := r.collectOnce(ctx); err != nil && ctx.Err() == nil {
 			r.Log.Warn("removing what builds left", "err", err)
 		}
+		r.sweepCaches()
 		select {
 		case <-ctx.Done():
 			return

@@ -22,7 +22,9 @@ import (
 
 func TestMain(m *testing.M) {
 	runnertest.Main()
-	os.Exit(m.Run())
+	status := m.Run()
+	runnertest.RemoveProgram()
+	os.Exit(status)
 }
 
 // A bench is a runner under test, with a sandbox of processes and a directory as the source of every build.
@@ -304,12 +306,12 @@ func TestBeginsThatFail(t *testing.T) {
 			`buildspec.yml:1:10: version: "0.9" at line 1 is no version of the format; write 0.2 (and 1 more error)`},
 		{"no such image", func(b *store.Build) { b.Settings.Image = runnertest.NoSuchImage }, "buildspec.yml", "version: 0.2\nphases: {build: {commands: [a]}}\n",
 			store.PhaseProvisioning, "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE", "image " + runnertest.NoSuchImage + ": unusable image"},
-		{"batch alone", nil, "buildspec.yml", "version: 0.2\nbatch: {build-list: []}\n", store.PhaseDownloadSource, "CLIENT_ERROR",
+		{"batch alone", nil, "buildspec.yml", "version: 0.2\nbatch: {build-list: [{identifier: a, buildspec: a.yml}]}\n", store.PhaseDownloadSource, "CLIENT_ERROR",
 			"phases: missing; this file carries a batch only, and this is a plain build"},
 		{"parameter", nil, "buildspec.yml", "version: 0.2\nenv: {parameter-store: {A: /a}}\nphases: {build: {commands: [a]}}\n", store.PhaseDownloadSource, "CLIENT_ERROR",
-			"env.parameter-store.A: Parameter does not exist: this server has no parameter store"},
+			"env.parameter-store.A: Parameter does not exist: \"/a\" is not there, or this build may not read it"},
 		{"secret", nil, "buildspec.yml", "version: 0.2\nenv: {secrets-manager: {A: a}}\nphases: {build: {commands: [a]}}\n", store.PhaseDownloadSource, "CLIENT_ERROR",
-			"env.secrets-manager.A: Secret does not exist: this server has no secrets manager"},
+			"env.secrets-manager.A: Secret does not exist: \"a\" is not there, or this build may not read it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b.t = t

@@ -28,8 +28,12 @@ type Source interface {
 type Tree interface {
 	// Objects is a directory to mount at agent.ObjectsDir. It stays until Close.
 	Objects() string
+	// Mounted is a directory that stands in place of a checkout; empty for none. What the build writes stays there.
+	Mounted() string
 	// Checkout fills dir, which is missing or empty. An error that wraps source.ErrGone is the author's failure.
 	Checkout(ctx context.Context, dir string) error
+	// Files are the names of the files of the source, relative and slash-separated; nil if they cannot be told.
+	Files(ctx context.Context) []string
 	Close()
 }
 
@@ -67,26 +71,86 @@ func (t gitTree) Checkout(ctx context.Context, dir string) error {
 	return t.lease.Checkout(ctx, t.want, dir, agent.ObjectsDir)
 }
 
-func (t gitTree) Close() { t.lease.Release() }
+func (t gitTree) Files(ctx context.Context) []string {
+	names, err := t.lease.Files(ctx, t.want.Commit)
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+func (t gitTree) Close()          { t.lease.Release() }
+func (t gitTree) Mounted() string { return "" }
 
 // DirSource copies a directory, with its .git and whatever else lies in it.
 type DirSource struct {
-	Dir     string
-	Scratch string // where an empty directory can be made
+	Dir       string
+	Secondary map[string]string // further directories by the identifiers of their sources, copied to SecondaryDir
+	Mount     bool              // builds work in Dir itself
+	Scratch   string            // where an empty directory can be made
 }
+
+// SecondaryDir is where a build finds a secondary source.
+func SecondaryDir(id string) string { return path.Join(agent.SourceDir, "src_"+id) }
 
 // Open implements Source.
 func (d DirSource) Open(context.Context, *store.Build) (Tree, error) {
 	empty := filepath.Join(d.Scratch, "empty")
-	return dirTree{d.Dir, empty}, os.MkdirAll(empty, 0o755)
+	return dirTree{d, empty}, os.MkdirAll(empty, 0o755)
 }
 
-type dirTree struct{ from, empty string }
+type dirTree struct {
+	DirSource
+	empty string
+}
 
 func (t dirTree) Objects() string { return t.empty }
 func (t dirTree) Close()          {}
 
-func (t dirTree) Checkout(ctx context.Context, dir string) error { return copyTree(ctx, t.from, dir) }
+func (t dirTree) Mounted() string {
+	if t.Mount {
+		return t.Dir
+	}
+	return ""
+}
+
+func (t dirTree) Files(ctx context.Context) []string {
+	var names []string
+	err := filepath.WalkDir(t.Dir, func(name string, e fs.DirEntry, err error) error {
+		if ctx.Err() != nil || len(names) > maxListed {
+			return fs.SkipAll
+		}
+		if err == nil && e.Name() == ".git" && e.IsDir() {
+			return fs.SkipDir
+		}
+		if err == nil && e.Type().IsRegular() {
+			if rel, err := filepath.Rel(t.Dir, name); err == nil {
+				names = append(names, filepath.ToSlash(rel))
+			}
+		}
+		return nil
+	})
+	if err != nil || len(names) > maxListed {
+		return nil
+	}
+	return names
+}
+
+// maxListed is how many files of a directory are listed.
+const maxListed = 200_000
+
+func (t dirTree) Checkout(ctx context.Context, dir string) error {
+	for id, from := range t.Secondary {
+		to := filepath.Join(filepath.Dir(dir), path.Base(SecondaryDir(id)))
+		if err := errors.Join(agent.RemoveTree(to), copyTree(ctx, from, to)); err != nil {
+			return err
+		}
+	}
+	if t.Mount {
+		return nil
+	}
+	return copyTree(ctx, t.Dir, dir)
+}
 
 // copyTree copies files, directories and links with their modes; what is neither is left out.
 func copyTree(ctx context.Context, from, to string) error {

@@ -25,6 +25,8 @@ type work struct {
 	out  *store.LogWriter
 	tree Tree
 
+	revoke func() // makes the build's credential for git worthless; nil without one
+
 	watchers sync.WaitGroup // everything that was started for the build; it reads what is below and nothing above
 
 	id      string    // the build's
@@ -82,6 +84,9 @@ func (w *work) do(ctx context.Context) error {
 	}
 	if err := w.finish(end); err != nil {
 		return err
+	}
+	if w.revoke != nil {
+		w.revoke()
 	}
 	if w.b.Sandbox.ID != "" {
 		if err := w.r.removeSandbox(ctx, w.b.Sandbox.ID); err != nil {

@@ -31,6 +31,7 @@ type sandbox struct {
 	exchange string
 	source   string
 	scratch  string
+	cache    string
 	inode    uint64
 	cmd      *exec.Cmd
 	story    *agent.Story
@@ -53,7 +54,7 @@ func newSandbox(t *testing.T) *sandbox {
 // start starts the agent and opens its story.
 func (s *sandbox) start() {
 	s.t.Helper()
-	s.cmd = runnertest.AgentCommand(s.scratch, s.exchange, s.source, s.source, []string{"PATH=/usr/local/bin:/usr/bin:/bin", "FROM_IMAGE=yes"})
+	s.cmd = runnertest.AgentCommand(s.scratch, s.exchange, s.source, s.source, s.cache, []string{"PATH=/usr/local/bin:/usr/bin:/bin", "FROM_IMAGE=yes"})
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -550,14 +551,14 @@ ln -s css dist/dirlink; mkfifo dist/fifo; ln dist/app.js dist/hard.js; ln -s now
 		{"links", agent.Artifacts{Files: []string{"*"}, BaseDirectory: "dist", EnableSymlinks: true},
 			"app.js app.js.map around dangling dirlink hard.js link.js out.txt"},
 		{"limit", agent.Artifacts{Files: []string{"**/*"}, Limit: 20}, "the artifacts have more than 20 bytes, which is the limit"},
-		{"name that climbs", agent.Artifacts{Files: []string{"README.md"}, Name: "../x"}, `the artifact's name is "../x"; a name is relative and has no ..`},
+		{"name that climbs", agent.Artifacts{Files: []string{"README.md"}, Name: "../x"}, `the artifact's name is "../x"; it is relative and has no ..`},
 		{"bad name", agent.Artifacts{Files: []string{"README.md"}, Name: "$(exit 3"}, `artifacts.name: expanding "$(exit 3" ended with status 2`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSandbox(t)
 			s.start()
 			job := build(tree, "WHERE=dist", "cd dist/css")
-			job.Upload = &tt.upload
+			job.Uploads = []agent.Artifacts{tt.upload}
 			s.hand(job)
 			events := s.until(agent.Done, "")
 			end := last(events, agent.Leave)
@@ -604,7 +605,7 @@ func TestArtifactName(t *testing.T) {
 		`$(echo "quoted" 'single')`: "quoted single",
 	} {
 		job := build("APP=shop; touch f")
-		job.Upload = &agent.Artifacts{Files: []string{"f"}, Name: name}
+		job.Uploads = []agent.Artifacts{{Files: []string{"f"}, Name: name}}
 		if got := last(run(t, job), agent.Packed).Message; got != want {
 			t.Errorf("%s expands to %q, want %q", name, got, want)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +26,13 @@ type build struct {
 	log   *writer
 	shell *shell
 	ok    bool // no phase has failed
+	again bool // a phase has failed whose on-failure asks for a new build
 	last  *syscall.Credential
+	hit   bool   // there is a cache of the job's key already
+	key   string // the cache's, expanded
+
+	failing bool   // a command of the phase has failed, and finally runs
+	message string // of the phase that failed last
 
 	cut   chan struct{} // closed when the build is to end at once
 	cutBy string        // why: Stopped or TimedOut; written before cut is closed
@@ -41,22 +48,38 @@ func (f *failure) Error() string { return f.message }
 
 // run runs the phases and returns the build's result. An error is a fault of ours.
 func (b *build) run() (string, error) {
+	result, err := b.runAll()
+	if errors.Is(err, errCut) {
+		return b.cutBy, nil
+	}
+	return result, err
+}
+
+func (b *build) runAll() (string, error) {
+	if err := b.restoreCache(); err != nil {
+		return "", err
+	}
+	built := true // no phase up to BUILD has failed
 	for i, phase := range b.job.Phases {
 		failed, err := b.phase(phase, i == 0)
-		if errors.Is(err, errCut) {
-			return b.cutBy, nil
-		}
 		if err != nil {
 			return "", err
 		}
-		if failed && !goesOn(phase) {
-			return Failed, nil
+		built = built && (!failed || phase.Name == "POST_BUILD")
+		if failed && (b.again || !goesOn(phase)) {
+			return Failed, b.export()
 		}
 	}
-	if err := b.upload(); errors.Is(err, errCut) {
-		return b.cutBy, nil
-	} else if err != nil {
+	if err := b.export(); err != nil {
 		return "", err
+	}
+	if err := b.upload(); err != nil {
+		return "", err
+	}
+	if built {
+		if err := b.saveCache(); err != nil {
+			return "", err
+		}
 	}
 	if !b.ok {
 		return Failed, nil
@@ -73,7 +96,7 @@ func goesOn(phase Phase) bool {
 	case "ABORT":
 		return false
 	}
-	return phase.Name == "BUILD" || phase.Name == "POST_BUILD"
+	return phase.Name == "BUILD" || phase.Name == "POST_BUILD" // RETRY that is not followed by a new build is like no on-failure
 }
 
 // phase runs one phase and tells its end.
@@ -81,7 +104,25 @@ func (b *build) phase(phase Phase, first bool) (failed bool, err error) {
 	b.log.event(Event{Kind: Enter, Phase: phase.Name})
 	b.log.Logf("Entering phase %s", phase.Name)
 	err = b.commands(phase, first)
-	return b.leave(phase.Name, err)
+	if failed, err = b.leave(phase.Name, err); failed && phase.OnFailure == "RETRY" {
+		b.again = b.retries(phase)
+	}
+	return failed, err
+}
+
+// retries reports whether the failure of a phase is one that its on-failure asks a new build for.
+func (b *build) retries(phase Phase) bool {
+	pattern, err := regexp.Compile(phase.Retry)
+	if err != nil {
+		b.log.Logf("on-failure of %s: %v", phase.Name, err)
+		return false
+	}
+	if !pattern.MatchString(b.message) && !pattern.Match(b.log.outputTail()) {
+		b.log.Logf("The failure does not match %s: no new build", phase.Retry)
+		return false
+	}
+	b.log.Logf("A new build begins, since on-failure of %s asks for it", phase.Name)
+	return true
 }
 
 // leave tells a phase's end: a failure is the author's, any other error ours or a cut.
@@ -97,11 +138,12 @@ func (b *build) leave(name string, err error) (failed bool, _ error) {
 	case errors.As(err, &author):
 		b.ok, failed, err = false, true, nil
 		end.Result, end.Code, end.Message = Failed, author.code, author.message
+		b.message = author.message
 	case err != nil:
 		return false, err
 	}
 	b.log.Logf("Phase complete: %s State: %s", name, end.Result)
-	b.log.Logf("Phase context status code: %s Message: %s", end.Code, clip(end.Message, maxMessage))
+	b.log.Logf("Phase context status code: %s Message: %s", end.Code, clip(b.log.mask.text(end.Message), maxMessage))
 	b.log.event(end)
 	return failed, err
 }
@@ -124,12 +166,14 @@ func (b *build) commands(phase Phase, first bool) error {
 	if err != nil {
 		return &failure{CodeClient, "Error while executing phase: " + err.Error()}
 	}
-	b.last = cred
+	b.last, b.failing = cred, false
 	failed := b.list(phase, phase.Commands, false, cred)
 	if failed != nil && !isFailure(failed) {
 		return failed
 	}
 	if failed != nil {
+		b.failing = true
+		b.log.endTail()
 		if err := b.succeeding(false); err != nil {
 			return err
 		}
@@ -162,6 +206,9 @@ func (b *build) list(phase Phase, commands []string, finally bool, cred *syscall
 		shown := strings.TrimRight(text, "\n")
 		b.log.Logf("Running command %s", shown)
 		b.log.event(Event{Kind: Command, Phase: phase.Name, Index: i, Finally: finally, Message: shown})
+		if phase.OnFailure == "RETRY" && !b.failing {
+			b.log.keepTail()
+		}
 		kills := oomKills()
 		run := b.shell.run
 		if b.job.Fresh {
@@ -183,7 +230,7 @@ func (b *build) list(phase Phase, commands []string, finally bool, cred *syscall
 			continue
 		}
 		b.log.Logf("Command did not exit successfully %s exit status %d", shown, status)
-		message := fmt.Sprintf("Error while executing command: %s. Reason: exit status %d", clip(shown, maxMessage/2), status)
+		message := fmt.Sprintf("Error while executing command: %s. Reason: exit status %d", clip(b.log.mask.text(shown), maxMessage/2), status)
 		if exit.Message != "" {
 			message += " (" + exit.Message + ")"
 		}

@@ -18,6 +18,7 @@ const (
 	eventsName    = "events"
 	jobName       = "job"
 	ArtifactsName = "artifacts.tar"
+	CacheName     = "cache.tar.zst"
 )
 
 // Prepare makes the files of a new exchange directory and returns the inode number of events, which Open asks for.

@@ -53,7 +53,7 @@ func Main(o Options) int {
 	}
 	if err == nil {
 		log.event(Event{Kind: GotJob})
-		log.limit = job.LogLimit
+		log.limit, log.mask = job.LogLimit, newMasker(job.Secrets)
 		err = do(job, o, log, stop)
 	}
 	if err == nil {
@@ -113,9 +113,18 @@ func do(job Job, o Options, log *writer, stop <-chan os.Signal) (err error) {
 	if err := trustDirectories(o.GitConfig); err != nil {
 		log.Logf("Git may refuse the source directory to other users than root: %v", err)
 	}
-	shell, err := newShell(job.Dir, o.State, environment(os.Environ(), job.Env), newReaper(), log)
+	env, err := installTools(environment(os.Environ(), nil))
+	if err != nil {
+		log.Logf("The programs of CodeBuild are missing: %v", err)
+	}
+	shell, err := newShell(job.Dir, o.State, environment(env, job.Env), newReaper(), log)
 	if err != nil {
 		return err
+	}
+	if c := job.Credential; c != nil {
+		if err := serveCredential(c, o.State, o.GitConfig); err != nil {
+			log.Logf("git gets no credential: %v", err)
+		}
 	}
 	b := &build{job: job, dir: o.Exchange, log: log, shell: shell, ok: true, cut: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -134,7 +143,7 @@ func do(job Job, o Options, log *writer, stop <-chan os.Signal) (err error) {
 		result = b.cutBy
 	}
 	log.closeLog()
-	log.event(Event{Kind: Done, Result: result})
+	log.event(Event{Kind: Done, Result: result, Again: b.again})
 	return nil
 }
 

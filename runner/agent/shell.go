@@ -70,6 +70,9 @@ func (s *shell) find(name string) error {
 	return err
 }
 
+// standardPath is where programs are looked for in an image that names no PATH.
+const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 func findShell(name string, env []string) (string, error) {
 	if name == "" || name == "sh" {
 		name = "/bin/sh"
@@ -80,7 +83,7 @@ func findShell(name string, env []string) (string, error) {
 		}
 		return "", fmt.Errorf("the image has no shell: %s is missing; choose an image that has it", name)
 	}
-	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	path := standardPath
 	for _, v := range env {
 		if p, ok := strings.CutPrefix(v, "PATH="); ok {
 			path = p + ":" + path
@@ -216,6 +219,37 @@ func (s *shell) expand(text string, cred *syscall.Credential) (string, error) {
 	}
 	expanded, err := os.ReadFile(value)
 	return string(expanded), err
+}
+
+// values gives what variables hold after the last command, without those that are not set.
+func (s *shell) values(names []string, cred *syscall.Credential) (map[string]string, error) {
+	if cred == nil {
+		var err error
+		if cred, err = s.as(""); err != nil {
+			return nil, err
+		}
+	}
+	value := filepath.Join(s.state, valueName)
+	var text strings.Builder
+	text.WriteString("{\n")
+	for _, name := range names {
+		text.WriteString("[ -z \"${" + name + "+set}\" ] || printf '%s=%s\\0' " + name + " \"$" + name + "\"\n")
+	}
+	text.WriteString("} >| " + value)
+	if _, err := s.run(text.String(), cred); err != nil {
+		return nil, err
+	}
+	told, err := os.ReadFile(value)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for entry := range strings.SplitSeq(string(told), "\x00") {
+		if name, value, ok := strings.Cut(entry, "="); ok {
+			values[name] = value
+		}
+	}
+	return values, nil
 }
 
 // dir is where the next command begins.

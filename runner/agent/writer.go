@@ -20,7 +20,10 @@ type writer struct {
 	rest    []byte // the beginning of a character whose end has not been read yet
 	midLine bool   // the last byte of output was no line feed
 
-	limit   int64 // of output, 0 for none
+	mask    *masker // nil without secrets
+	tail    []byte  // the end of the output since the last keepTail
+	keep    bool    // tail is kept
+	limit   int64   // of output, 0 for none
 	written int64
 	dropped int64
 }
@@ -30,6 +33,7 @@ func (w *writer) event(e Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushLocked()
+	e.Message, e.Detail = w.mask.text(e.Message), w.mask.text(e.Detail)
 	e.N, e.Time = w.n, time.Now().UnixMilli()
 	w.n++
 	w.writeLocked(appendEvent(w.line[:0], e))
@@ -57,6 +61,18 @@ func (w *writer) Write(text []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := len(text)
+	w.takeLocked(w.mask.write(text))
+	return all, nil
+}
+
+// takeLocked takes output in which nothing is to be masked any more.
+func (w *writer) takeLocked(text []byte) {
+	if w.keep {
+		w.tail = append(w.tail, text...)
+		if len(w.tail) > 2*maxTail {
+			w.tail = append(w.tail[:0], w.tail[len(w.tail)-maxTail:]...)
+		}
+	}
 	if w.limit > 0 {
 		if room := w.limit - w.written; int64(len(text)) > room {
 			w.dropped += int64(len(text)) - max(room, 0)
@@ -73,7 +89,32 @@ func (w *writer) Write(text []byte) (int, error) {
 		w.rest = append([]byte(nil), text[whole:]...)
 	}
 	w.outputLocked(text[:whole])
-	return all, nil
+}
+
+// maxTail is how much of a command's output on-failure: RETRY-<regex> looks at.
+const maxTail = 64 << 10
+
+// keepTail begins to keep the end of the output, for outputTail.
+func (w *writer) keepTail() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keep, w.tail = true, w.tail[:0]
+}
+
+// endTail ends it: what comes is not kept.
+func (w *writer) endTail() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flushLocked()
+	w.keep = false
+}
+
+// outputTail is the end of the output between keepTail and endTail, at most maxTail bytes.
+func (w *writer) outputTail() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flushLocked()
+	return append([]byte(nil), w.tail[max(0, len(w.tail)-maxTail):]...)
 }
 
 // unfinished is how many bytes at the end of text begin a character without ending it.
@@ -90,6 +131,7 @@ func unfinished(text []byte) int {
 }
 
 func (w *writer) flushLocked() {
+	w.takeLocked(w.mask.flush())
 	if len(w.rest) > 0 {
 		rest := w.rest
 		w.rest = nil
@@ -124,7 +166,7 @@ func (w *writer) Logf(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushLocked()
-	line := LogLine(time.Now(), fmt.Sprintf(format, args...))
+	line := LogLine(time.Now(), w.mask.text(fmt.Sprintf(format, args...)))
 	if w.midLine {
 		line = "\n" + line
 	}

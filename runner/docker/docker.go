@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -196,6 +197,12 @@ func (d *Docker) create(ctx context.Context, s runner.Spec) error {
 		Resources: container.Resources{
 			Memory: s.Memory, MemorySwap: s.Memory, NanoCPUs: int64(s.CPUs * 1e9),
 		},
+	}
+	if s.Cache != "" {
+		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: s.Cache, Target: agent.CacheDir, ReadOnly: true})
+	}
+	if s.Tree != "" {
+		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: s.Tree, Target: path.Join(agent.SourceDir, "src")})
 	}
 	if s.Processes > 0 {
 		host.PidsLimit = &s.Processes

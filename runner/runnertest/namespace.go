@@ -19,6 +19,9 @@ const marker = "BUILDSMITH_RUNNERTEST_AGENT"
 
 // Main is to be the first call of TestMain: in a process that AgentCommand made it becomes the agent and does not return.
 func Main() {
+	if status, ok := agent.Tool(os.Args); ok { // a program of a build, called by its link to this one
+		os.Exit(status)
+	}
 	dirs := os.Getenv(marker)
 	if dirs == "" {
 		return
@@ -34,7 +37,7 @@ func Main() {
 
 // enter makes the machine's files the lower layer of this process's, and puts a sandbox's directories where they belong.
 func enter(dirs []string) error {
-	scratch, exchange, source, objects := dirs[0], dirs[1], dirs[2], dirs[3]
+	scratch, exchange, source, objects, cache := dirs[0], dirs[1], dirs[2], dirs[3], dirs[4]
 	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
 	}
@@ -49,6 +52,9 @@ func enter(dirs []string) error {
 		return fmt.Errorf("mounting an overlay: %w", err)
 	}
 	bind := func(from, to string, flags uintptr) error {
+		if from == "" {
+			return nil
+		}
 		to = filepath.Join(root, to)
 		if err := os.MkdirAll(to, 0o755); err != nil {
 			return err
@@ -58,6 +64,17 @@ func enter(dirs []string) error {
 		}
 		return nil
 	}
+	bindProgram := func() error {
+		program, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(root, agent.ProgramPath)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, nil, 0o755)); err != nil {
+			return err
+		}
+		return syscall.Mount(program, to, "", syscall.MS_BIND, "")
+	}
 	state := filepath.Join(root, agent.StateDir)
 	if err := errors.Join(
 		bind("/dev", "/dev", syscall.MS_REC),
@@ -65,6 +82,8 @@ func enter(dirs []string) error {
 		bind(exchange, agent.ExchangeDir, 0),
 		bind(source, agent.SourceDir, 0),
 		bind(objects, agent.ObjectsDir, 0),
+		bind(cache, agent.CacheDir, 0),
+		bindProgram(),
 		os.MkdirAll(state, 0o711),
 		syscall.Mount("tmpfs", state, "tmpfs", 0, "mode=0711"),
 		os.MkdirAll(filepath.Join(root, "tmp"), 0o777),
@@ -78,10 +97,11 @@ func enter(dirs []string) error {
 }
 
 // AgentCommand is a command that runs this test binary as the agent of the given directories, as process 1 of a process
-// namespace of its own. The directories must be on file systems that it can see: scratch is covered by a tmpfs.
-func AgentCommand(scratch, exchange, source, objects string, env []string) *exec.Cmd {
+// namespace of its own. The directories must be on file systems that it can see: scratch is covered by a tmpfs. The cache may be
+// empty.
+func AgentCommand(scratch, exchange, source, objects, cache string, env []string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(append([]string{}, env...), marker+"="+strings.Join([]string{scratch, exchange, source, objects}, ":"))
+	cmd.Env = append(append([]string{}, env...), marker+"="+strings.Join([]string{scratch, exchange, source, objects, cache}, ":"))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -67,6 +68,15 @@ func (g *git) base() []string {
 
 // run runs a command in dir. The environment is made of nothing but what is listed here and env.
 func (g *git) run(ctx context.Context, dir string, env []string, args ...string) ([]byte, error) {
+	var stdout bytes.Buffer
+	if err := g.runTo(ctx, &stdout, dir, env, args...); err != nil {
+		return nil, err
+	}
+	return stdout.Bytes(), nil
+}
+
+// runTo is run with what git prints written to out. Git ends when out takes no more.
+func (g *git) runTo(ctx context.Context, out io.Writer, dir string, env []string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "git", append(g.base(), args...)...)
 	cmd.Dir = dir
 	cmd.Env = append([]string{
@@ -77,8 +87,8 @@ func (g *git) run(ctx context.Context, dir string, env []string, args ...string)
 		cmd.Env = append(cmd.Env, "GIT_SSL_CAINFO="+g.options.CABundle)
 	}
 	cmd.Env = append(cmd.Env, g.options.Proxy...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = out, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -91,9 +101,9 @@ func (g *git) run(ctx context.Context, dir string, env []string, args ...string)
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, &gitError{command: args[0], stderr: lastLines(stderr.String()), err: err}
+		return &gitError{command: args[0], stderr: lastLines(stderr.String()), err: err}
 	}
-	return stdout.Bytes(), nil
+	return nil
 }
 
 // maxMemory is the standard bound of a git process.

@@ -15,6 +15,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -248,6 +249,41 @@ func (l *Lease) Checkout(ctx context.Context, want Want, dir, objectsAt string) 
 	}
 	// Written last: on the host, the path leads nowhere.
 	return os.WriteFile(filepath.Join(dir, ".git", "objects", "info", "alternates"), []byte(objectsAt+"\n"), 0o644)
+}
+
+// maxFileNames is how many bytes of names Files takes.
+const maxFileNames = 32 << 20
+
+// Files are the names of the files of a commit, relative and slash-separated, as the mirror has them. The error wraps
+// ErrTooLarge if there are too many to list.
+func (l *Lease) Files(ctx context.Context, commit string) ([]string, error) {
+	if !store.ValidHash(commit) {
+		return nil, fmt.Errorf("%q is no full hash of a commit", commit)
+	}
+	names := &bounded{room: maxFileNames}
+	if err := l.mirrors.git.runTo(ctx, names, l.mirror.path, nil, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit); err != nil {
+		if names.room == 0 {
+			err = ErrTooLarge
+		}
+		return nil, fmt.Errorf("listing the files of %s: %w", commit, err)
+	}
+	return strings.FieldsFunc(string(names.text), func(r rune) bool { return r == 0 }), nil
+}
+
+// A bounded takes so many bytes and no more.
+type bounded struct {
+	text []byte
+	room int
+}
+
+func (b *bounded) Write(text []byte) (int, error) {
+	if len(text) > b.room {
+		b.room = 0
+		return 0, io.ErrShortWrite
+	}
+	b.room -= len(text)
+	b.text = append(b.text, text...)
+	return len(text), nil
 }
 
 // makeGitDir makes the .git of a work tree.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -549,5 +550,43 @@ func TestDeepCommit(t *testing.T) {
 	err := lease(t, newMirrors(t), f.remote()).Checkout(t.Context(), Want{Commit: gitIn(t, f.dir, "rev-parse", "deep")}, filepath.Join(t.TempDir(), "tree"), "/objects")
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("Checkout = %v", err)
+	}
+}
+
+// TestFiles lists the files of a commit, and refuses to list more than memory should hold.
+func TestFiles(t *testing.T) {
+	f := newForge(t)
+	hash := f.commit("refs/heads/main", map[string]string{"a.go": "1", "dir/ü \"x\".go": "2"})
+	l := lease(t, newMirrors(t), f.remote())
+	if names, err := l.Files(t.Context(), hash); err == nil {
+		t.Errorf("%q of a commit that was not fetched", names)
+	}
+	checkout(t, l, Want{Commit: hash})
+	names, err := l.Files(t.Context(), hash)
+	if want := []string{"a.go", "dir/ü \"x\".go"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("%q %v, want %q", names, err, want)
+	}
+	if _, err := l.Files(t.Context(), "main"); err == nil || err.Error() != `"main" is no full hash of a commit` {
+		t.Error(err)
+	}
+	// A tree of a few kilobytes names a hundred million files.
+	blob := gitIn(t, l.mirror.path, "rev-parse", hash+":a.go")
+	tree := "100644 blob " + blob
+	for range 8 {
+		var list strings.Builder
+		for i := range 10 {
+			fmt.Fprintf(&list, "%s\t%d\n", tree, i)
+		}
+		cmd := exec.Command("git", "mktree")
+		cmd.Dir, cmd.Stdin = l.mirror.path, strings.NewReader(list.String())
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree = "040000 tree " + strings.TrimSpace(string(out))
+	}
+	bomb := gitIn(t, l.mirror.path, "commit-tree", "-m", "bomb", strings.TrimPrefix(tree, "040000 tree "))
+	if names, err := l.Files(t.Context(), bomb); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%d names, %v", len(names), err)
 	}
 }

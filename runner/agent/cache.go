@@ -1,0 +1,127 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"buildsmith/runner/cache"
+)
+
+// notCached is what is the agent's own.
+var notCached = []string{filepath.Dir(ProgramPath), StateDir, ToolsDir}
+
+// context is done when the build is cut.
+func (b *build) context() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-b.cut:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// restoreCache brings back what an earlier build kept. Whatever goes wrong, the build goes on without it.
+func (b *build) restoreCache() error {
+	c := b.job.Cache
+	if c == nil || b.shell.find(b.job.Shell) != nil { // without a shell the first phase fails, and says why
+		return nil
+	}
+	key, fallback, err := b.cacheKeys(c)
+	if err != nil {
+		return b.withoutCache("Unable to initialize cache download", err)
+	}
+	entry, found := cache.Choose(CacheDir, cache.Version(c.Paths), key, fallback)
+	b.key, b.hit = key, found && key != "" && entry.Key == key
+	switch {
+	case !c.Restore:
+		return nil
+	case !found && key == "":
+		b.log.Logf("Cache: there is none yet")
+		return nil
+	case !found:
+		b.log.Logf("Cache: there is none for the key %s", key)
+		return nil
+	}
+	ctx, cancel := b.context()
+	defer cancel()
+	stats, err := cache.Restore(ctx, entry, b.job.Dir, cache.RestoreOptions{Limit: c.Limit, Except: notCached, Logf: b.log.Logf})
+	if err != nil {
+		if errors.Is(err, cache.ErrDamaged) {
+			b.log.event(Event{Kind: Broken, ID: entry.ID, Detail: entry.Scope})
+		}
+		b.hit = false
+		return b.withoutCache("Unable to download cache", err)
+	}
+	b.log.event(Event{Kind: Restored, ID: entry.ID, Detail: entry.Scope})
+	b.log.Logf("Cache: restored %s: %s", or(entry.Key, "the last one"), cacheStats(stats))
+	return nil
+}
+
+// cacheKeys lets the build's shell expand the keys.
+func (b *build) cacheKeys(c *Cache) (key string, fallback []string, err error) {
+	if key, err = b.expand("cache.key", c.Key); err != nil {
+		return "", nil, err
+	}
+	for _, text := range c.Fallback {
+		f, err := b.expand("cache.fallback-keys", text)
+		if err != nil {
+			return "", nil, err
+		}
+		fallback = append(fallback, f)
+	}
+	return key, fallback, nil
+}
+
+// withoutCache prints why there is no cache. What it returns ends the build only if the build has been cut.
+func (b *build) withoutCache(what string, err error) error {
+	if b.isCut() || errors.Is(err, errCut) {
+		return errCut
+	}
+	b.log.Logf("%s: %v", what, err)
+	return nil
+}
+
+// saveCache packs what the next build is to find.
+func (b *build) saveCache() error {
+	c := b.job.Cache
+	switch {
+	case c == nil || !c.Save:
+		return nil
+	case b.hit:
+		b.log.Logf("Cache: there is one of the key %s already", b.key)
+		return nil
+	}
+	const failed = "Unable to upload cache"
+	name := filepath.Join(b.dir, CacheName)
+	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return b.withoutCache(failed, err)
+	}
+	defer out.Close()
+	ctx, cancel := b.context()
+	defer cancel()
+	stats, err := cache.Pack(ctx, out, b.job.Dir, c.Paths, cache.PackOptions{Limit: c.Limit, Except: notCached, Logf: b.log.Logf})
+	if err == nil {
+		err = out.Close()
+	}
+	switch {
+	case err != nil:
+		_ = os.Remove(name)
+		return b.withoutCache(failed, err)
+	}
+	b.log.event(Event{Kind: Caching, Message: b.key, Detail: cache.Version(c.Paths), Files: stats.Files, Size: stats.Bytes})
+	b.log.Logf("Cache: saved %s: %s", or(b.key, "what the next build finds"), cacheStats(stats))
+	return nil
+}
+
+func cacheStats(s cache.Stats) string {
+	return fmt.Sprintf("%d files, %d bytes, packed %d bytes, in %.2f s", s.Files, s.Bytes, s.Packed, s.Took.Round(10*time.Millisecond).Seconds())
+}

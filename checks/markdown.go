@@ -151,14 +151,14 @@ func title(b *store.Build) string {
 	case !b.Done():
 		return "Running"
 	case b.Status == store.Succeeded:
-		return "Succeeded in " + duration(b.Ended.Sub(b.Created))
+		return withTests(b, "Succeeded in "+duration(b.Ended.Sub(b.Created)))
 	}
 	h := b.Headline()
 	if h == nil {
 		return statusWord(b.Status)
 	}
 	if f := b.Failure; f != nil && h.Type == f.Phase && b.Status == store.Failed {
-		return fmt.Sprintf("Failed in %s: exit status %d", h.Type, f.Exit)
+		return withTests(b, fmt.Sprintf("Failed in %s: exit status %d", h.Type, f.Exit))
 	}
 	if b.Status == store.Fault {
 		return "Internal error in " + h.Type
@@ -166,9 +166,19 @@ func title(b *store.Build) string {
 	return statusWord(b.Status) + " in " + h.Type
 }
 
-// summary is a build in Markdown: its phases, what failed, what it left.
-func summary(b *store.Build, page string) string {
-	var s strings.Builder
+// withTests says how many tests failed, if any did. A build may succeed all the same: its commands decide.
+func withTests(b *store.Build, title string) string {
+	if failed := testsFailed(b); failed != "" {
+		title += "; " + failed
+	}
+	return title
+}
+
+// summary is a build in Markdown: its phases, its reports, what failed, what it left. So many failing tests are not annotated
+// for want of room.
+func summary(b *store.Build, o Options, unannotated int) string {
+	page := o.URL(b.ID, b.Repo)
+	var s, rest strings.Builder
 	switch {
 	case b.Queued():
 		s.WriteString("The build waits for a free slot.\n\n")
@@ -183,6 +193,7 @@ func summary(b *store.Build, page string) string {
 		}
 	}
 	phaseTable(&s, b)
+	reportTable(&s, b, page, func(build string) string { return o.URL(build, b.Repo) })
 	if len(b.Problems) > 0 {
 		s.WriteString("\n### Buildspec\n\n")
 		for _, p := range b.Problems {
@@ -196,11 +207,13 @@ func summary(b *store.Build, page string) string {
 	if b.Failure != nil {
 		s.WriteString(failure(b.Failure))
 	}
-	if b.Artifacts != nil {
-		artifacts(&s, b.Artifacts, page)
+	if unannotated > 0 {
+		fmt.Fprintf(&rest, "\n%d more failing tests that name a line have no annotation: a check has %d at most.\n", unannotated, maxAnnotations)
 	}
-	fmt.Fprintf(&s, "\n[Log and details](%s)\n", page)
-	return limit(s.String())
+	artifacts(&rest, b, page)
+	fmt.Fprintf(&rest, "\n[Log and details](%s)\n", page)
+	room := maxSummary - utf8.RuneCountInString(s.String()) - utf8.RuneCountInString(rest.String())
+	return limit(s.String() + reportSections(b, page, max(room, minSections)) + rest.String())
 }
 
 func phaseTable(s *strings.Builder, b *store.Build) {
@@ -256,21 +269,37 @@ func failure(f *store.Failure) string {
 	return s + "\n"
 }
 
-func artifacts(s *strings.Builder, a *store.Artifacts, page string) {
+// Below is the address of a page below a build's page, and carries its key on.
+func Below(page, path string) string {
 	base, query, _ := strings.Cut(page, "?")
-	link := func(path string) string {
-		if query != "" {
-			path += "?" + query
+	if query != "" {
+		path += "?" + query
+	}
+	return base + "/" + path
+}
+
+func artifacts(s *strings.Builder, b *store.Build, page string) {
+	if b.Artifacts == nil && len(b.Secondary) == 0 {
+		return
+	}
+	s.WriteString("\n### Artifacts\n\n")
+	if a := b.Artifacts; a != nil {
+		fmt.Fprintf(s, "[All %d files as %s](%s), %s, SHA-256 `%s`\n\n", a.Files, code(a.Name+".zip"), Below(page, "artifacts.zip"), size(a.Size), a.SHA256)
+		s.WriteString("| File | Size | SHA-256 |\n|---|---|---|\n")
+		for _, f := range a.First {
+			fmt.Fprintf(s, "| [%s](%s) | %s | `%s` |\n", text(f.Name), Below(page, "artifacts/"+escapePath(f.Name)), size(f.Size), f.SHA256)
 		}
-		return base + "/" + path
+		if more := a.Files - len(a.First); more > 0 {
+			fmt.Fprintf(s, "\nand %d more.\n", more)
+		}
 	}
-	fmt.Fprintf(s, "\n### Artifacts\n\n[All %d files as %s](%s), %s, SHA-256 `%s`\n\n", a.Files, code(a.Name+".zip"), link("artifacts.zip"), size(a.Size), a.SHA256)
-	s.WriteString("| File | Size | SHA-256 |\n|---|---|---|\n")
-	for _, f := range a.First {
-		fmt.Fprintf(s, "| [%s](%s) | %s | `%s` |\n", text(f.Name), link("artifacts/"+escapePath(f.Name)), size(f.Size), f.SHA256)
+	if len(b.Secondary) == 0 {
+		return
 	}
-	if more := a.Files - len(a.First); more > 0 {
-		fmt.Fprintf(s, "\nand %d more.\n", more)
+	s.WriteString("\n| Secondary artifacts | Files | Size | SHA-256 |\n|---|---|---|---|\n")
+	for i := range b.Secondary {
+		a := &b.Secondary[i]
+		fmt.Fprintf(s, "| [%s](%s) | %d | %s | `%s` |\n", code(cut(a.ID+": "+a.Name+".zip", shownName)), Below(page, "secondary/"+escapePath(a.ID)+"/artifacts.zip"), a.Files, size(a.Size), a.SHA256)
 	}
 }
 

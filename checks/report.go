@@ -83,8 +83,8 @@ func Render(b *store.Build, o Options) []Report {
 	if own.Status == Completed {
 		own.Completed = b.Ended
 	}
-	own.Title, own.Summary = title(b), summary(b, url)
-	own.Annotations = annotations(b)
+	list, more := annotations(b)
+	own.Annotations, own.Title, own.Summary = list, title(b), summary(b, o, more)
 	reports := []Report{own}
 	if !o.Phases {
 		return reports
@@ -154,14 +154,17 @@ func phaseReport(b *store.Build, phase, url string) Report {
 	return r
 }
 
-func annotations(b *store.Build) []Annotation {
-	var list []Annotation
-	if b.Spec == "" || b.Spec == "the project's buildspec" {
-		return nil
+// annotations are those of the buildspec, and once the build is over those of tests that failed: the list only grows at its
+// end, for a forge adds to what it has. More are the failing tests that name a line and for which there is no room.
+func annotations(b *store.Build) (list []Annotation, more int) {
+	if b.Spec != "" && b.Spec != "the project's buildspec" {
+		for _, p := range b.Problems {
+			list = append(list, Annotation{Path: b.Spec, Line: max(p.Line, 1), Column: p.Column, Failure: !p.Warning, Title: "buildspec", Message: p.Message})
+		}
 	}
-	for _, p := range b.Problems {
-		a := Annotation{Path: b.Spec, Line: max(p.Line, 1), Column: p.Column, Failure: !p.Warning, Title: "buildspec", Message: p.Message}
-		list = append(list, a)
+	if !b.Done() {
+		return list, 0
 	}
-	return list
+	tests, more := testAnnotations(b, maxAnnotations-len(list))
+	return append(list, tests...), more
 }

@@ -308,7 +308,12 @@ func (i *Intake) startRequest(ctx context.Context, p *pending) (decision, error)
 		if err != nil || !ok {
 			return verdict{}, errors.Join(err, store.ErrNotFound)
 		}
-		b, err := tx.Submit(now, store.Build{Check: checkName(now.Name, alone), Trigger: t, Settings: i.settings(now, i.Settings), AskedBy: r.By})
+		settings := i.settings(now, i.Settings)
+		settings.Overrides = r.Variables
+		if r.Buildspec != "" {
+			settings.Buildspec, settings.Required = r.Buildspec, true
+		}
+		b, err := tx.Submit(now, store.Build{Check: checkName(now.Name, alone), Trigger: t, Settings: settings, AskedBy: r.By})
 		return verdict{builds: []string{b.ID}}, err
 	}, nil
 }
@@ -357,7 +362,40 @@ func (i *Intake) version(ctx context.Context, forge Forge, r store.Repo, version
 			return t, "", err
 		}
 	}
-	return store.Trigger{Commit: commit.Hash, SourceVersion: cmp.Or(version, commit.Hash), Fork: !own, Title: firstLine(commit.Message)}, "", nil
+	t = store.Trigger{Commit: commit.Hash, SourceVersion: cmp.Or(version, commit.Hash), Fork: !own, Title: firstLine(commit.Message)}
+	if own {
+		t.HeadRef, err = i.refOf(ctx, forge, r, version, commit.Hash)
+	}
+	return t, "", err
+}
+
+// refOf is the branch or tag that somebody named whose newest commit is the given one; empty if it was named by its hash. Which
+// secrets and caches a build gets can depend on it.
+func (i *Intake) refOf(ctx context.Context, forge Forge, r store.Repo, version, commit string) (string, error) {
+	names := []string{"refs/heads/" + version, "refs/tags/" + version}
+	switch {
+	case version == "" && r.DefaultBranch == "":
+		return "", nil
+	case version == "":
+		return "refs/heads/" + r.DefaultBranch, nil
+	case strings.HasPrefix(version, "refs/"):
+		names = []string{version}
+	case store.ValidHash(version):
+		return "", nil
+	}
+	for _, name := range names {
+		if !store.ValidRef(name) {
+			continue
+		}
+		c, err := forge.Commit(ctx, r, name)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return "", err
+		}
+		if err == nil && c.Hash == commit {
+			return name, nil
+		}
+	}
+	return "", nil
 }
 
 // builtHere reports whether a commit was built because of an event that shows that it belongs to the repository: a push, or

@@ -933,6 +933,35 @@ func TestStartOfACommit(t *testing.T) {
 	}
 }
 
+// TestStartOfARef knows the branch or tag that somebody named, on which secrets and caches depend, and takes what the start gives.
+func TestStartOfARef(t *testing.T) {
+	d := newDesk(t)
+	first := push("refs/heads/main", hash('a'), "")
+	first.Repo.DefaultBranch = "main"
+	d.deliver(first)
+	for version, c := range map[string]string{"": "a", "main": "a", "refs/heads/main": "a", "v1": "b", "refs/tags/v1": "b", "both": "c", "refs/heads/both": "d", "refs/tags/both": "c"} {
+		d.forge.commits[version] = store.Commit{Hash: hash(c[0])}
+	}
+	d.forge.commits[hash('a')] = store.Commit{Hash: hash('a')}
+	for version, want := range map[string]string{
+		"": "refs/heads/main", "main": "refs/heads/main", "refs/heads/main": "refs/heads/main", "v1": "refs/tags/v1", "both": "refs/tags/both", hash('a'): "",
+	} {
+		request := store.Request{Project: "octo-shop", Version: version, By: "admin", Buildspec: "ci/x.yml",
+			Variables: []store.Variable{{Name: "K", Value: "ci/k", Type: store.SecretsManager}}}
+		got := d.request(store.RequestStart, request)
+		if len(got.Builds) != 1 {
+			t.Fatalf("%q: %+v", version, got)
+		}
+		b, err := d.store.Build(got.Builds[0])
+		if err != nil || b.Trigger.HeadRef != want || b.Trigger.Fork {
+			t.Errorf("%q: %+v %v, want %q", version, b.Trigger, err, want)
+		}
+		if s := b.Settings; s.Buildspec != "ci/x.yml" || !s.Required || !slices.Equal(s.Overrides, request.Variables) {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 // TestRequestsDoNotWaitForOthers has one request that cannot be looked up: those for other projects go on, and so does one
 // for a forge that is no longer configured.
 func TestRequestsDoNotWaitForOthers(t *testing.T) {

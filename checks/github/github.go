@@ -246,36 +246,52 @@ func retryAt(h http.Header) time.Time {
 	return time.Now().Add(time.Minute)
 }
 
-// CloneHeader gives the HTTP header that lets git read one repository and do nothing else, and a func that makes it
-// worthless.
-func (a *App) CloneHeader(ctx context.Context, r store.Repo) (header string, revoke func(), err error) {
+// CloneToken makes a token that lets git read one repository and do nothing else. GitHub lets it expire after an hour.
+// https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
+func (a *App) CloneToken(ctx context.Context, r store.Repo) (token string, expires time.Time, err error) {
 	id, err := strconv.ParseInt(r.ID, 10, 64)
 	if err != nil {
-		return "", nil, fmt.Errorf("repository id %q: %w", r.ID, err)
+		return "", expires, fmt.Errorf("repository id %q: %w", r.ID, err)
 	}
 	app, err := a.asApp(0)
 	if err != nil {
-		return "", nil, err
+		return "", expires, err
 	}
 	client := a.newClient(app)
 	request, err := client.NewRequest(http.MethodPost, fmt.Sprintf("app/installations/%d/access_tokens", r.Installation), map[string]any{
 		"repository_ids": []int64{id}, "permissions": map[string]string{"contents": "read", "metadata": "read"}})
 	if err != nil {
+		return "", expires, err
+	}
+	var made struct {
+		Token   string
+		Expires time.Time `json:"expires_at"`
+	}
+	if _, err := client.Do(ctx, request, &made); err != nil {
+		return "", expires, fmt.Errorf("a token to clone %s: %w", r.Name, tellApart(err))
+	}
+	return made.Token, made.Expires, nil
+}
+
+// Revoke makes a token of CloneToken worthless. It works on when ctx is done, for a while.
+func (a *App) Revoke(ctx context.Context, r store.Repo, token string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTime)
+	defer cancel()
+	client := a.newClient(bearer{token, counted{a, 0}})
+	if _, err := client.Apps.RevokeInstallationToken(ctx); err != nil {
+		a.Log.Warn("revoking a clone token", "repo", r.Name, "err", tellApart(err))
+	}
+}
+
+// CloneHeader gives the HTTP header that lets git read one repository and do nothing else, and a func that makes it
+// worthless.
+func (a *App) CloneHeader(ctx context.Context, r store.Repo) (header string, revoke func(), err error) {
+	token, _, err := a.CloneToken(ctx, r)
+	if err != nil {
 		return "", nil, err
 	}
-	var token struct{ Token string }
-	if _, err := client.Do(ctx, request, &token); err != nil {
-		return "", nil, fmt.Errorf("a token to clone %s: %w", r.Name, tellApart(err))
-	}
-	revoke = func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTime)
-		defer cancel()
-		client := a.newClient(bearer{token.Token, counted{a, 0}})
-		if _, err := client.Apps.RevokeInstallationToken(ctx); err != nil {
-			a.Log.Warn("revoking a clone token", "repo", r.Name, "err", tellApart(err))
-		}
-	}
-	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+token.Token)), revoke, nil
+	header = "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+token))
+	return header, func() { a.Revoke(ctx, r, token) }, nil
 }
 
 // bearer authorises requests by a token.

@@ -496,3 +496,40 @@ func TestInstallationsAreApart(t *testing.T) {
 		t.Error("two installations share an account")
 	}
 }
+
+// TestRefusedAnnotations holds what builds write of their tests to keep a check from ending.
+func TestRefusedAnnotations(t *testing.T) {
+	hub, app, repo, sha := newApp(t)
+	r := report(sha)
+	r.Annotations = []checks.Annotation{{Path: "a_test.go", Line: 1, Failure: true, Title: strings.Repeat("ü", 300), Message: strings.Repeat("ü", 50_000)}}
+	remote, err := app.Create(t.Context(), repo, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run, _ := hub.CheckRun("octo/shop", sha, "buildsmith"); len(run.Annotations) != 1 {
+		t.Errorf("a long message: %d annotations", len(run.Annotations))
+	}
+	told := *r
+	r.Annotations = append(r.Annotations, checks.Annotation{Path: "b_test.go", Line: 1, Message: "x"})
+	r.Status, r.Conclusion, r.Completed = checks.Completed, checks.Failure, r.Started.Add(time.Minute)
+	refusal := githubtest.Fault{Status: 422, Body: `{"message": "Invalid request"}`}
+	if err := hub.Inject(refusal.At("PATCH", "check-runs")); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Update(t.Context(), repo, remote, r, &told); err != nil {
+		t.Errorf("an update: %v", err)
+	}
+	if run, _ := hub.CheckRun("octo/shop", sha, "buildsmith"); run.Conclusion != checks.Failure || len(run.Annotations) != 1 {
+		t.Errorf("conclusion %q, %d annotations", run.Conclusion, len(run.Annotations))
+	}
+	r.Name, r.ExternalID = "another", "b2"
+	if err := hub.Inject(refusal.At("POST", "check-runs")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := app.Create(t.Context(), repo, r); err != nil {
+		t.Errorf("a create: %v", err)
+	}
+	if run, _ := hub.CheckRun("octo/shop", sha, "another"); run.Conclusion != checks.Failure || len(run.Annotations) != 0 {
+		t.Errorf("the created one: conclusion %q, %d annotations", run.Conclusion, len(run.Annotations))
+	}
+}

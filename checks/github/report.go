@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"buildsmith/checks"
@@ -15,8 +16,12 @@ import (
 	"github.com/google/go-github/v60/github"
 )
 
-// maxAnnotations is how many annotations one request may carry.
-const maxAnnotations = 50
+// Limits of annotations. GitHub takes nothing of a request that breaks one.
+const (
+	maxAnnotations = 50       // in a request
+	maxMessage     = 64 << 10 // bytes
+	maxTitle       = 255      // characters
+)
 
 // checkRun is the body of a request that creates or updates a check run. go-github's has no start for updates, and sends
 // times finer than seconds.
@@ -63,10 +68,23 @@ func body(r *checks.Report, list []checks.Annotation) checkRun {
 			level = "failure"
 		}
 		run.Output.Annotations = append(run.Output.Annotations, annotation{
-			Path: a.Path, StartLine: a.Line, EndLine: a.Line, StartColumn: a.Column, EndColumn: a.Column, Level: level, Message: a.Message, Title: a.Title,
+			Path: a.Path, StartLine: a.Line, EndLine: a.Line, StartColumn: a.Column, EndColumn: a.Column, Level: level,
+			Message: strings.ToValidUTF8(a.Message[:min(len(a.Message), maxMessage)], ""), Title: fmt.Sprintf("%.*s", maxTitle, a.Title),
 		})
 	}
 	return run
+}
+
+// tell makes a request that creates or updates a check run, once more without annotations if GitHub refuses it: what a build
+// wrote of its tests must not keep the check from ending. It reports whether the annotations were taken.
+func (a *App) tell(ctx context.Context, r store.Repo, method, path string, run checkRun, v any) (annotated bool, err error) {
+	err = a.do(ctx, r, method, path, run, v)
+	if err == nil || len(run.Output.Annotations) == 0 || !unprocessable(err) {
+		return err == nil, err
+	}
+	a.Log.Warn("GitHub refuses a check with its annotations; it is sent without", "repo", r.Name, "check", run.Name, "err", err)
+	run.Output.Annotations = nil
+	return false, a.do(ctx, r, method, path, run, v)
 }
 
 func seconds(at time.Time) string {
@@ -82,10 +100,14 @@ func (a *App) Create(ctx context.Context, r store.Repo, report *checks.Report) (
 	run := body(report, first)
 	run.HeadSHA = report.Commit
 	var made struct{ ID int64 }
-	if err := a.do(ctx, r, http.MethodPost, "/check-runs", run, &made); err != nil {
+	annotated, err := a.tell(ctx, r, http.MethodPost, "/check-runs", run, &made)
+	if err != nil {
 		return "", refused(err)
 	}
 	remote := strconv.FormatInt(made.ID, 10)
+	if !annotated {
+		return remote, nil
+	}
 	return remote, a.rest(ctx, r, remote, report, report.Annotations[len(first):])
 }
 
@@ -96,7 +118,8 @@ func (a *App) Update(ctx context.Context, r store.Repo, remote string, report, t
 		news = news[len(told.Annotations):]
 	}
 	first := news[:min(len(news), maxAnnotations)]
-	if err := a.do(ctx, r, http.MethodPatch, "/check-runs/"+remote, body(report, first), nil); err != nil {
+	annotated, err := a.tell(ctx, r, http.MethodPatch, "/check-runs/"+remote, body(report, first), nil)
+	if err != nil || !annotated {
 		return refused(err)
 	}
 	return a.rest(ctx, r, remote, report, news[len(first):])
@@ -114,11 +137,16 @@ func (a *App) rest(ctx context.Context, r store.Repo, remote string, report *che
 	return nil
 }
 
+// unprocessable reports whether GitHub says that a request breaks a rule.
+func unprocessable(err error) bool {
+	var failed *github.ErrorResponse
+	return errors.As(err, &failed) && failed.Response.StatusCode == http.StatusUnprocessableEntity
+}
+
 // refused marks what GitHub will never take: the repository, the App's installation or the commit is gone, or the report
 // breaks a rule.
 func refused(err error) error {
-	var failed *github.ErrorResponse
-	if errors.Is(err, store.ErrNotFound) || errors.As(err, &failed) && failed.Response.StatusCode == http.StatusUnprocessableEntity {
+	if errors.Is(err, store.ErrNotFound) || unprocessable(err) {
 		return fmt.Errorf("%w: %w", checks.ErrRefused, err)
 	}
 	return err

@@ -18,7 +18,7 @@ func TestAccess(t *testing.T) {
 		c.Checks = demoReports
 	})
 	d := newDemo(s)
-	private, public, local := d.succeeded, d.invalid, d.timedOut
+	private, public, local, reported := d.succeeded, d.invalid, d.timedOut, s.reported()
 	withdrawn := s.submit(store.Repo{Forge: "github", Host: "github.com", ID: "9", Name: "octo/was-public"}, end(store.Succeeded))
 	s.update(func(tx *store.Tx) error {
 		r := withdrawn.Repo
@@ -48,6 +48,11 @@ func TestAccess(t *testing.T) {
 		{"/builds/ID/artifacts", no, in, no, in, no, &private},
 		{"/builds/ID/artifacts.zip", no, in, no, in, no, &private},
 		{"/builds/ID/artifacts/report.xml", no, in, no, in, no, &private},
+		{"/builds/ID/reports/0", no, in, no, in, no, &reported},
+		{"/builds/ID/reports.zip", no, in, no, in, no, &reported},
+		{"/builds/ID/secondary/docs/artifacts", no, in, no, in, no, &reported},
+		{"/builds/ID/secondary/docs/artifacts.zip", no, in, no, in, no, &reported},
+		{"/builds/ID/secondary/docs/artifacts/index.html", no, in, no, in, no, &reported},
 		{"/builds/ID", in, in, in, in, in, &public},
 		{"/builds/ID/log.txt", in, in, in, in, in, &public},
 		{"/builds/ID/events", in, in, in, in, in, &public},
@@ -61,7 +66,11 @@ func TestAccess(t *testing.T) {
 		{"/api/builds/ID/log", api, api, api, api, in, &public},
 		{"/api/builds/ID/artifacts", api, api, api, api, in, &private},
 		{"/api/builds/ID/artifacts.zip", api, api, api, api, in, &private},
-		{"/api/builds/ID/reports", api, api, api, api, in, &private},
+		{"/api/builds/ID/checks", api, api, api, api, in, &private},
+		{"/api/builds/ID/reports/0", api, api, api, api, in, &reported},
+		{"/api/builds/ID/reports.zip", api, api, api, api, in, &reported},
+		{"/api/builds/ID/secondary/docs/artifacts", api, api, api, api, in, &reported},
+		{"/api/builds/ID/secondary/docs/artifacts.zip", api, api, api, api, in, &reported},
 		{"/api/projects", api, api, api, api, in, nil},
 		{"/api/deliveries", api, api, api, api, in, nil},
 		{"/api/queue", api, api, api, api, in, nil},

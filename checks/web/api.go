@@ -236,38 +236,6 @@ func (w *Web) apiShow(c echo.Context, b *store.Build) error { return w.answer(c,
 
 func (w *Web) apiLog(c echo.Context, b *store.Build) error { return w.serveLog(c, b) }
 
-func (w *Web) apiArtifactZip(c echo.Context, b *store.Build) error { return w.serveZip(c, b) }
-
-func (w *Web) apiArtifacts(c echo.Context, b *store.Build) error {
-	list, err := w.Store.Manifest(b.ID, "")
-	if errors.Is(err, store.ErrNotFound) {
-		return errNoArtifacts
-	}
-	if err != nil {
-		return err
-	}
-	key, err := w.Store.LinkKey(b.ID, b.Repo)
-	if err != nil {
-		return err
-	}
-	d := &buildData{visit: &visit{build: b, key: key}}
-	answer := make([]Artifact, len(list))
-	for i, a := range list {
-		answer[i] = Artifact{a.Name, a.Size, a.SHA256, a.Mode, a.Link, ""}
-		if a.Link == "" {
-			answer[i].URL = w.base(c) + d.File(a.Name)
-		}
-	}
-	return writeJSON(c, http.StatusOK, answer)
-}
-
-func (w *Web) apiReports(c echo.Context, b *store.Build) error {
-	if w.Checks == nil {
-		return problem{http.StatusNotFound, "", "this server does not keep what forges were told; look at the forge"}
-	}
-	return writeJSON(c, http.StatusOK, append([]Check{}, w.Checks(*b)...))
-}
-
 func (w *Web) apiStop(c echo.Context, b *store.Build) error {
 	err := w.requestStop(b.ID)
 	if errors.Is(err, store.ErrDone) {
@@ -323,8 +291,33 @@ func (w *Web) apiStart(c echo.Context) error {
 	}); err != nil {
 		return err
 	}
-	return w.started(c, store.RequestStart, store.Request{Project: r.Project, Version: r.Version})
+	variables, err := overrides(r.Variables)
+	if err != nil {
+		return problem{http.StatusBadRequest, "", err.Error()}
+	}
+	return w.started(c, store.RequestStart, store.Request{Project: r.Project, Version: r.Version, Variables: variables, Buildspec: r.Buildspec})
 }
+
+// overrides checks the variables that a build is started with.
+func overrides(variables []Variable) ([]store.Variable, error) {
+	var list []store.Variable
+	for _, v := range variables {
+		kind := v.Type
+		if kind == "PLAINTEXT" {
+			kind = ""
+		}
+		switch {
+		case !variableName.MatchString(v.Name) || strings.HasPrefix(v.Name, "CODEBUILD_"):
+			return nil, fmt.Errorf("%q is no name of a variable, or is reserved", v.Name)
+		case kind != "" && kind != store.ParameterStore && kind != store.SecretsManager:
+			return nil, fmt.Errorf("the variable %s has the type %q; the types are PLAINTEXT, PARAMETER_STORE, SECRETS_MANAGER", v.Name, v.Type)
+		}
+		list = append(list, store.Variable{Name: v.Name, Value: v.Value, Type: kind})
+	}
+	return list, nil
+}
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // started asks for builds and answers with what came of it.
 func (w *Web) started(c echo.Context, event string, r store.Request) error {

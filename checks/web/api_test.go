@@ -145,7 +145,7 @@ func TestAPIErrors(t *testing.T) {
 		{"GET", "/api/builds/" + d.failed.ID + "/log?from=x", "", 400, "is not a number"},
 		{"GET", "/api/builds/" + d.failed.ID + "/artifacts", "", 404, "The build left none of that name, or they are no longer kept."},
 		{"GET", "/api/builds/" + d.failed.ID + "/artifacts.zip", "", 404, "no longer kept"},
-		{"GET", "/api/builds/" + d.failed.ID + "/reports", "", 404, "this server does not keep what forges were told; look at the forge"},
+		{"GET", "/api/builds/" + d.failed.ID + "/checks", "", 404, "this server does not keep what forges were told; look at the forge"},
 		{"POST", "/api/builds/" + d.failed.ID + "/stop", "", 409, "the build is over (FAILED): there is nothing to stop"},
 		{"POST", "/api/builds/" + d.running.ID + "/retry", "", 409, "the build is not over yet: stop it first, or wait for its end"},
 		{"POST", "/api/builds/nothing/retry", "", 404, "there is no build"},
@@ -318,15 +318,15 @@ func TestReports(t *testing.T) {
 	s := newSite(t, func(c *Config) { c.Checks = demoReports })
 	b := s.submit(privateRepo, end(store.Failed))
 	var list []Check
-	s.api("GET", "/api/builds/"+b.ID+"/reports", "").decode(t, &list)
+	s.api("GET", "/api/builds/"+b.ID+"/checks", "").decode(t, &list)
 	if !cmp.Equal(list, demoReports(b)) {
 		t.Error(cmp.Diff(demoReports(b), list))
 	}
-	if page := s.get("/builds/" + b.ID); !strings.Contains(page.body, "Reports as the forge is told them") || !strings.Contains(page.body, "&lt;b&gt;npm test") {
+	if page := s.get("/builds/" + b.ID); !strings.Contains(page.body, "Checks as the forge is told them") || !strings.Contains(page.body, "&lt;b&gt;npm test") {
 		t.Errorf("the page does not show them")
 	}
 	running := s.submit(privateRepo, claim)
-	if got := s.api("GET", "/api/builds/"+running.ID+"/reports", ""); strings.TrimSpace(got.body) != "[]" {
+	if got := s.api("GET", "/api/builds/"+running.ID+"/checks", ""); strings.TrimSpace(got.body) != "[]" {
 		t.Errorf("no reports: %s", got.body)
 	}
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"time"
 
+	"buildsmith/checks"
 	"buildsmith/store"
 )
 
@@ -32,6 +33,10 @@ type Build struct {
 	Problems    []Problem  `json:"problems,omitempty"` // of the buildspec
 	Artifacts   *Artifacts `json:"artifacts,omitempty"`
 	LogBytes    int64      `json:"logBytes"`
+
+	Secondary []Artifacts        `json:"secondaryArtifacts,omitempty"`
+	Reports   []Report           `json:"reports,omitempty"`                      // not in lists
+	Exported  []ExportedVariable `json:"exportedEnvironmentVariables,omitempty"` // not in lists
 }
 
 // A Source is what is built, and why.
@@ -92,6 +97,15 @@ type Artifacts struct {
 	Files  int    `json:"files"`
 	Size   int64  `json:"size"` // of the archive
 	SHA256 string `json:"sha256"`
+	URL    string `json:"url"` // to download the archive
+
+	ID     string `json:"artifactIdentifier,omitempty"` // of secondary artifacts
+	Prefix string `json:"s3Prefix,omitempty"`           // as the buildspec has it
+}
+
+func artifactsOf(a *store.Artifacts, page string) Artifacts {
+	return Artifacts{Name: a.Name, Files: a.Files, Size: a.Size, SHA256: a.SHA256, URL: checks.Below(page, artifactsPath(a.ID)+"artifacts.zip"),
+		ID: a.ID, Prefix: a.Prefix}
 }
 
 // An Artifact is one of those files.
@@ -155,6 +169,17 @@ type Queue struct {
 type StartRequest struct {
 	Project string `json:"project"`           // its name
 	Version string `json:"version,omitempty"` // a branch, a tag, a commit, pr/12; empty for the default branch
+
+	Variables []Variable `json:"environmentVariablesOverride,omitempty"` // they beat the project's
+	Buildspec string     `json:"buildspecOverride,omitempty"`            // a path in the source, or the text of one
+}
+
+// A Variable is an environment variable, as CodeBuild's API has it.
+// https://docs.aws.amazon.com/codebuild/latest/APIReference/API_EnvironmentVariable.html
+type Variable struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Type  string `json:"type,omitempty"` // PLAINTEXT if empty, PARAMETER_STORE or SECRETS_MANAGER: then the value names it
 }
 
 // Started is what became of asking for a build.
@@ -180,8 +205,12 @@ func buildOf(b *store.Build, url string, details bool) Build {
 	if p := current(b); p != nil {
 		v.Phase = p.Type
 	}
-	if a := b.Artifacts; a != nil {
-		v.Artifacts = &Artifacts{a.Name, a.Files, a.Size, a.SHA256}
+	if b.Artifacts != nil {
+		a := artifactsOf(b.Artifacts, url)
+		v.Artifacts = &a
+	}
+	for i := range b.Secondary {
+		v.Secondary = append(v.Secondary, artifactsOf(&b.Secondary[i], url))
 	}
 	if !details {
 		return v
@@ -198,6 +227,12 @@ func buildOf(b *store.Build, url string, details bool) Build {
 	}
 	for _, p := range b.Problems {
 		v.Problems = append(v.Problems, Problem{p.Line, p.Column, p.Message, p.Warning})
+	}
+	for i := range b.Reports {
+		v.Reports = append(v.Reports, reportOf(&b.Reports[i], i, url))
+	}
+	for _, e := range b.Exported {
+		v.Exported = append(v.Exported, ExportedVariable{e.Name, e.Value})
 	}
 	return v
 }

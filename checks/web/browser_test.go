@@ -116,6 +116,9 @@ func TestScreenshots(t *testing.T) {
 		{"notice", "/builds/" + d.notice.ID}, {"search", "/builds/" + d.failed.ID + "/search?q=module_00042"},
 		{"artifacts", "/builds/" + d.succeeded.ID + "/artifacts"}, {"missing", "/builds/00000000-0000-0000-0000-000000000000"},
 		{"line", "/builds/" + d.failed.ID + "?line=500#L500"},
+		{"report", "/builds/" + d.failed.ID + "/reports/0"}, {"report-failing", "/builds/" + d.failed.ID + "/reports/0?status=failing&q=r"},
+		{"report-coverage", "/builds/" + d.failed.ID + "/reports/1"}, {"report-incomplete", "/builds/" + d.failed.ID + "/reports/2"},
+		{"secondary", "/builds/" + d.failed.ID + "/secondary/docs/artifacts"},
 	}
 	for _, size := range []struct {
 		name          string

@@ -21,7 +21,7 @@ const (
 	shownCommands  = 40 // of a phase
 	shownProblems  = 50
 	shownArtifacts = 20
-	shownReports   = 25
+	shownChecks    = 25
 	shownQueue     = 200
 	tailSpans      = 4 // of a line
 )
@@ -38,8 +38,17 @@ type buildData struct {
 	MoreProblems int
 	Warnings     bool // all problems are
 
-	Artifacts *artifactsView
-	Reports   []Check
+	Artifacts     *artifactsView
+	Secondary     []*artifactsView
+	MoreSecondary int
+	Exported      []exportedView
+	MoreExported  int
+	Reports       []reportRow
+	RawReports    bool // the files that the reports were made from are kept
+	Failing       []caseView
+	Tests         int // of all reports
+	TestsFailed   int
+	Checks        []Check
 
 	RerunOf, RerunBy *link
 	Waits            string // why it is in the queue still
@@ -83,14 +92,6 @@ type problemView struct {
 	URL string // of the line at the forge
 }
 
-type artifactsView struct {
-	*store.Artifacts
-	Gone bool // no longer kept
-	List []store.Artifact
-	More int
-	Next int // where the next page of the list begins
-}
-
 // Admin and CSRF are for the forms of the page.
 func (d *buildData) Admin() bool  { return d.visit.admin }
 func (d *buildData) CSRF() string { return d.visit.csrf }
@@ -126,15 +127,6 @@ func (v *visit) path(sub string, query ...any) string {
 
 // Key is the visitor's k, for forms.
 func (d *buildData) Key() string { return d.visit.key }
-
-// File is the address of an artifact.
-func (d *buildData) File(name string) string {
-	parts := strings.Split(name, "/")
-	for i := range parts {
-		parts[i] = url.PathEscape(parts[i])
-	}
-	return d.visit.path("artifacts/" + strings.Join(parts, "/"))
-}
 
 // Line is the address of a line of the log.
 func (d *buildData) Line(n int) string { return d.visit.path("", "line", n) + fmt.Sprintf("#L%d", n) }
@@ -185,12 +177,13 @@ func (w *Web) buildData(c echo.Context, v *visit) (*buildData, error) {
 		d.Reason = p.Message
 	}
 	d.problems(b)
-	if err := w.artifacts(d); err != nil {
-		return nil, err
+	if b.Artifacts != nil {
+		d.Artifacts = w.artifactsView(v, b.Artifacts, shownArtifacts)
 	}
+	w.results(d)
 	if w.Checks != nil {
-		d.Reports = w.Checks(*b)
-		d.Reports = d.Reports[:min(len(d.Reports), shownReports)]
+		d.Checks = w.Checks(*b)
+		d.Checks = d.Checks[:min(len(d.Checks), shownChecks)]
 	}
 	err := w.Store.View(func(tx *store.Tx) (err error) {
 		if d.RerunOf, err = another(tx, b, b.RerunOf); err != nil {
@@ -331,8 +324,8 @@ func tail(lines []string) template.HTML {
 
 func (d *buildData) problems(b *store.Build) {
 	page := ""
-	if d.Trigger.CommitURL != "" && b.Spec != "" {
-		page = strings.TrimRight(b.Repo.WebURL, "/") + "/blob/" + b.Trigger.Commit + "/" + b.Spec
+	if b.Spec != "" {
+		page = sourceURL(b, b.Spec)
 	}
 	d.Warnings = len(b.Problems) > 0
 	for _, p := range b.Problems {
@@ -347,21 +340,6 @@ func (d *buildData) problems(b *store.Build) {
 		}
 		d.Problems = append(d.Problems, v)
 	}
-}
-
-func (w *Web) artifacts(d *buildData) error {
-	a := d.Build.Artifacts
-	if a == nil {
-		return nil
-	}
-	d.Artifacts = &artifactsView{Artifacts: a, List: a.First[:min(len(a.First), shownArtifacts)]}
-	d.Artifacts.More = a.Files - len(d.Artifacts.List)
-	f, err := w.Store.OpenArtifacts(d.ID, "")
-	if err != nil {
-		d.Artifacts.Gone = true
-		return nil
-	}
-	return f.Close()
 }
 
 // noticeData is what the page of a notice shows.

@@ -131,6 +131,7 @@ func newDemo(s *site) *demo {
 	if err != nil {
 		s.Fatal(err)
 	}
+	s.report(d.succeeded.ID, demoTests()[1:2])
 	s.change(d.succeeded.ID, func(b *store.Build) { b.Artifacts = artifacts }, finish(store.Succeeded))
 	d.fault = s.submit(privateRepo, age(60), title("Tidy the cellar", "dave", "refs/heads/cellar"), claim, func(b *store.Build) {
 		b.Leave(store.PhaseProvisioning, b.Claimed.Add(12*time.Second), store.Fault, "INTERNAL_ERROR", "Pulling the image node:22: the registry answered 503 Service Unavailable.")
@@ -149,7 +150,9 @@ func newDemo(s *site) *demo {
 	d.failed = s.submit(privateRepo, age(14), func(b *store.Build) {
 		b.Trigger.PullRequest, b.Trigger.BaseRef, b.Trigger.Title = 31, "refs/heads/main", "Round prices of carts up"
 		log = play(b, true, 900)
-	}, finish(store.Failed))
+	})
+	d.withReports()
+	s.change(d.failed.ID, finish(store.Failed))
 	s.print(d.failed.ID, log)
 	d.running = s.submit(privateRepo, age(1), title("Show the weight of parcels", "frank", "refs/heads/weight"), func(b *store.Build) {
 		log = play(b, false, 300)

@@ -164,7 +164,7 @@ func (s *stream) sendState(d *buildData) error {
 	// What only grows older is no news: the script counts on by itself. Neither is how far the log has been read.
 	b := *d.Build
 	b.Log = store.Log{}
-	mark, err := json.Marshal([]any{b, d.Position, d.Waits, d.Reports, d.RerunOf, d.RerunBy})
+	mark, err := json.Marshal([]any{b, d.Position, d.Waits, d.Checks, d.RerunOf, d.RerunBy})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -148,25 +149,68 @@ func (w *Web) followLog(c echo.Context, out patientWriter, b *store.Build, offse
 
 var errNoArtifacts = problem{http.StatusNotFound, "There are no such artifacts", "The build left none of that name, or they are no longer kept."}
 
+// artifactsOf gives the artifacts of the visited build that the address names: the primary ones, or those of a secondary
+// artifact.
+func (w *Web) artifactsOf(c echo.Context, v *visit) (*store.Artifacts, error) {
+	if v.build == nil {
+		return nil, errLink
+	}
+	if a := namedArtifacts(c, v.build); a != nil {
+		return a, nil
+	}
+	return nil, errNoArtifacts
+}
+
+// namedArtifacts gives the artifacts that an address names, nil if there are none.
+func namedArtifacts(c echo.Context, b *store.Build) *store.Artifacts {
+	if !slices.Contains(c.ParamNames(), "aid") {
+		return b.Artifacts
+	}
+	id := c.Param("aid")
+	for i := range b.Secondary {
+		if b.Secondary[i].ID == id {
+			return &b.Secondary[i]
+		}
+	}
+	return nil
+}
+
 func (w *Web) artifactZip(c echo.Context, v *visit) error {
+	a, err := w.artifactsOf(c, v)
+	if err != nil {
+		return err
+	}
+	return w.serveZip(c, v.build, a.ID)
+}
+
+// reportZip serves the files that a build's reports were made from. Those of a report lie below its index.
+func (w *Web) reportZip(c echo.Context, v *visit) error {
 	if v.build == nil {
 		return errLink
 	}
-	return w.serveZip(c, v.build)
+	return w.serveZip(c, v.build, store.ReportFiles)
 }
 
-// serveZip serves the archive of all artifacts.
-func (w *Web) serveZip(c echo.Context, b *store.Build) error {
-	f, err := w.Store.OpenArtifacts(b.ID, "")
-	if errors.Is(err, store.ErrNotFound) || b.Artifacts == nil {
+// serveZip serves the archive of the artifacts of an id.
+func (w *Web) serveZip(c echo.Context, b *store.Build, id string) error {
+	a := b.ArtifactsOf(id)
+	if a == nil {
+		return errNoArtifacts
+	}
+	f, err := w.Store.OpenArtifacts(b.ID, id)
+	if errors.Is(err, store.ErrNotFound) {
 		return errNoArtifacts
 	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	download(c, b.Artifacts.Name+".zip")
-	c.Response().Header().Set("ETag", `"`+b.Artifacts.SHA256+`"`)
+	name := a.Name
+	if id == store.ReportFiles {
+		name = "reports"
+	}
+	download(c, name+".zip")
+	c.Response().Header().Set("ETag", `"`+a.SHA256+`"`)
 	out := patiently(c)
 	defer out.end()
 	http.ServeContent(out, c.Request(), "", time.Time{}, f)
@@ -175,11 +219,12 @@ func (w *Web) serveZip(c echo.Context, b *store.Build) error {
 
 // artifact serves one file of the artifacts.
 func (w *Web) artifact(c echo.Context, v *visit) error {
-	if v.build == nil {
-		return errLink
+	a, err := w.artifactsOf(c, v)
+	if err != nil {
+		return err
 	}
-	name := strings.TrimPrefix(c.Request().URL.Path, "/builds/"+v.build.ID+"/artifacts/")
-	f, size, err := w.Store.OpenArtifact(v.build.ID, "", name)
+	name := strings.TrimPrefix(c.Request().URL.Path, "/builds/"+v.build.ID+"/"+artifactsPath(a.ID)+"artifacts/")
+	f, size, err := w.Store.OpenArtifact(v.build.ID, a.ID, name)
 	if errors.Is(err, store.ErrNotFound) {
 		return errNoArtifacts
 	}
@@ -202,19 +247,27 @@ func (w *Web) artifact(c echo.Context, v *visit) error {
 // shownFiles is how many artifacts a page of the list has.
 const shownFiles = 500
 
+// An artifactsData is what the page artifacts shows.
+type artifactsData struct {
+	row
+	visit     *visit
+	Artifacts *artifactsView
+}
+
+// Path is the address of a page of the build, and carries the visitor's k on.
+func (d *artifactsData) Path(sub string, query ...any) string { return d.visit.path(sub, query...) }
+
 // artifactList lists the artifacts of a build with their sums, from the given one on (?after=).
 func (w *Web) artifactList(c echo.Context, v *visit) error {
-	if v.build == nil {
-		return errLink
-	}
-	if v.build.Artifacts == nil {
-		return errNoArtifacts
+	a, err := w.artifactsOf(c, v)
+	if err != nil {
+		return err
 	}
 	after, err := number(c, "after")
 	if err != nil {
 		return err
 	}
-	list, err := w.Store.Manifest(v.build.ID, "")
+	list, err := w.Store.Manifest(v.build.ID, a.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return errNoArtifacts
 	}
@@ -223,10 +276,10 @@ func (w *Web) artifactList(c echo.Context, v *visit) error {
 	}
 	start := int(min(after, uint64(len(list))))
 	end := min(start+shownFiles, len(list))
-	d := &buildData{row: rowOf(v.build, w.Store.Now()), visit: v}
-	d.Artifacts = &artifactsView{Artifacts: v.build.Artifacts, List: list[start:end], More: len(list) - end}
-	if d.Artifacts.More > 0 {
-		d.Artifacts.Next = end
+	view := &artifactsView{Artifacts: a, visit: v, List: list[start:end], More: len(list) - end}
+	if view.More > 0 {
+		view.Next = end
 	}
+	d := &artifactsData{row: rowOf(v.build, w.Store.Now()), visit: v, Artifacts: view}
 	return w.render(c, http.StatusOK, v, "artifacts", "Artifacts of "+d.Build.Project+" #"+strconv.Itoa(d.Number), d)
 }

@@ -142,6 +142,19 @@ func (s *site) much() store.Build {
 		for range 100 {
 			b.Artifacts.First = append(b.Artifacts.First, store.Artifact{Name: strings.Repeat("a/", 100)})
 		}
+		for i := range store.MaxReports {
+			r := store.ReportSummary{Group: strings.Repeat("group ", 50), Type: store.ReportTest, Status: store.ReportFailed, Problems: []string{"gone"}, Counts: store.CaseCounts{Total: 900, Failed: 500},
+				Change: &store.ReportChange{Number: i, Ref: "main", NewlyFailing: []string{"test"}, NewlyFailingCount: 100, FixedCount: 3}}
+			for range 10 {
+				r.Failing = append(r.Failing, store.TestCase{Name: "test", Status: store.CaseFailed, Message: strings.Repeat("message\n", 50), File: "a.go", Line: 3})
+			}
+			b.Reports = append(b.Reports, r)
+			b.Secondary = append(b.Secondary, *b.Artifacts)
+			b.Secondary[i].ID = fmt.Sprint("more", i)
+		}
+		for i := range 1000 {
+			b.Exported = append(b.Exported, store.Variable{Name: fmt.Sprint("NAME", i), Value: strings.Repeat("value ", 200)})
+		}
 	}, end(store.Failed))
 	var log strings.Builder
 	for range 1000 {
@@ -157,7 +170,7 @@ func TestMuchOfEverything(t *testing.T) {
 	s := newSite(t, func(c *Config) { c.Checks = muchReports })
 	b := s.much()
 	page := s.get("/builds/" + b.ID)
-	says(t, page, []string{"250 more are not shown; mend these first.", "more are in the log."})
+	says(t, page, []string{"250 more are not shown; mend these first.", "more are in the log.", "25000 of 45000 tests failed", "24995 more: see the reports.", "38 more secondary artifacts are not shown.", "960 more are not shown."})
 	n := strings.Count(page.body, "<") - strings.Count(page.body, "</")
 	if n > 4500 {
 		t.Errorf("the page has %d elements", n)

@@ -27,7 +27,12 @@
 //	GET  /api/builds/<id>/log?from=&follow=1   text/plain from a byte on; follow ends when the build does
 //	GET  /api/builds/<id>/artifacts            []Artifact
 //	GET  /api/builds/<id>/artifacts.zip        the archive
-//	GET  /api/builds/<id>/reports              []Check: what the forge was told
+//	GET  /api/builds/<id>/secondary/<identifier>/artifacts, .../artifacts.zip
+//	                                           the same of secondary artifacts
+//	GET  /api/builds/<id>/reports/<n>?offset=&limit=&status=
+//	                                           ReportDetails: the tests or files of a report, numbered from 0
+//	GET  /api/builds/<id>/reports.zip          the files that the reports were made from
+//	GET  /api/builds/<id>/checks               []Check: what the forge was told
 //	POST /api/builds/<id>/stop                 Build
 //	POST /api/builds/<id>/retry                Started; the id of a notice will do too
 //	POST /api/builds                           StartRequest; Started
@@ -35,6 +40,11 @@
 //	GET  /api/deliveries?before=&limit=        DeliveryList
 //	GET  /api/queue                            Queue
 //	GET  /api/backup                           a backup of the state, as it is streamed by buildsmith backup
+//	GET  /api/secrets                          []Secret, without values
+//	PUT  /api/secrets/<name>                   SecretRequest; SecretSet
+//	GET  /api/secrets/<name>?version=&stage=   SecretValue; a version is its id or number
+//	DELETE /api/secrets/<name>                 removes it with all its versions
+//	POST /api/secrets-key                      SecretKey: replaces the key that the values are encrypted with
 //
 // A start and a retry are answered when they have been decided on: 201 with the builds, or 409 with the reason why there
 // are none. 202 says that the decision takes longer; the delivery's number is in the answer.
@@ -70,6 +80,10 @@ type Config struct {
 	Version    string // of this program; shown to the administrator only
 	Log        *slog.Logger
 
+	Secrets *store.Secrets // nil if there are none
+
+	Schema []byte // the JSON Schema of buildspecs; nil if there is none
+
 	Backup func(io.Writer) error     // writes a backup of the state; nil if there is none
 	Checks func(store.Build) []Check // what the forge was told; nil if it cannot be shown
 }
@@ -83,6 +97,7 @@ type Web struct {
 	assets  assets
 	streams atomic.Int32  // answers under way that follow a build
 	search  chan struct{} // a place for each search under way
+	reports chan struct{} // a place for each report that is being read
 	closed  chan struct{}
 	close   sync.Once
 }
@@ -98,7 +113,7 @@ func New(c Config) *Web {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Web{Config: c, search: make(chan struct{}, maxSearches), closed: make(chan struct{})}
+	w := &Web{Config: c, search: make(chan struct{}, maxSearches), reports: make(chan struct{}, maxReports), closed: make(chan struct{})}
 	w.SetURL(c.URL)
 	w.access = newAccess(c.AdminToken, c.Store.Now)
 	w.assets = newAssets()
@@ -136,6 +151,7 @@ func (w *Web) Register(e *echo.Echo) {
 		{post, "/login", w.everybody(w.login)},
 		{post, "/logout", w.action(w.logout)},
 		{get, "/assets/:name", w.everybody(w.asset)},
+		{get, "/buildspec.schema.json", w.everybody(w.schema)},
 
 		{get, "/builds/:id", w.reader(w.build)},
 		{get, "/builds/:id/events", w.reader(w.events)},
@@ -145,6 +161,11 @@ func (w *Web) Register(e *echo.Echo) {
 		{get, "/builds/:id/artifacts", w.reader(w.artifactList)},
 		{get, "/builds/:id/artifacts.zip", w.reader(w.artifactZip)},
 		{get, "/builds/:id/artifacts/*", w.reader(w.artifact)},
+		{get, "/builds/:id/secondary/:aid/artifacts", w.reader(w.artifactList)},
+		{get, "/builds/:id/secondary/:aid/artifacts.zip", w.reader(w.artifactZip)},
+		{get, "/builds/:id/secondary/:aid/artifacts/*", w.reader(w.artifact)},
+		{get, "/builds/:id/reports/:n", w.reader(w.report)},
+		{get, "/builds/:id/reports.zip", w.reader(w.reportZip)},
 		{post, "/builds/:id/stop", w.action(w.stop)},
 		{post, "/builds/:id/retry", w.action(w.retry)},
 		{post, "/builds/:id/revoke", w.action(w.revoke)},
@@ -155,13 +176,22 @@ func (w *Web) Register(e *echo.Echo) {
 		{get, "/api/builds/:id/log", w.apiBuild(w.apiLog)},
 		{get, "/api/builds/:id/artifacts", w.apiBuild(w.apiArtifacts)},
 		{get, "/api/builds/:id/artifacts.zip", w.apiBuild(w.apiArtifactZip)},
-		{get, "/api/builds/:id/reports", w.apiBuild(w.apiReports)},
+		{get, "/api/builds/:id/secondary/:aid/artifacts", w.apiBuild(w.apiArtifacts)},
+		{get, "/api/builds/:id/secondary/:aid/artifacts.zip", w.apiBuild(w.apiArtifactZip)},
+		{get, "/api/builds/:id/checks", w.apiBuild(w.apiChecks)},
+		{get, "/api/builds/:id/reports/:n", w.apiBuild(w.apiReport)},
+		{get, "/api/builds/:id/reports.zip", w.apiBuild(w.apiReportZip)},
 		{post, "/api/builds/:id/stop", w.apiBuild(w.apiStop)},
 		{post, "/api/builds/:id/retry", w.api(w.apiRetry)},
 		{get, "/api/projects", w.api(w.apiProjects)},
 		{get, "/api/deliveries", w.api(w.apiDeliveries)},
 		{get, "/api/queue", w.api(w.apiQueue)},
 		{get, "/api/backup", w.api(w.apiBackup)},
+		{get, "/api/secrets", w.keepsSecrets(w.apiSecrets)},
+		{[]string{http.MethodPut}, "/api/secrets/*", w.keepsSecrets(w.apiSetSecret)},
+		{[]string{http.MethodGet}, "/api/secrets/*", w.keepsSecrets(w.apiSecret)},
+		{[]string{http.MethodDelete}, "/api/secrets/*", w.keepsSecrets(w.apiRemoveSecret)},
+		{post, "/api/secrets-key", w.keepsSecrets(w.apiRotateSecretKey)},
 	} {
 		e.Match(r.methods, r.path, r.handler)
 	}

@@ -72,8 +72,8 @@ ask() {
 number=$(ask list --project sample --limit 1 --format json | sed -n 's/^ *"number": \([0-9]*\),$/\1/p')
 say "The log, as it comes: buildsmith log sample#$number --follow"
 ask log "sample#$number" --follow
-say "How the build stands, and what the forge is told: buildsmith show sample#$number --reports"
-ask show "sample#$number" --reports
+say "How the build stands, and what the forge is told: buildsmith show sample#$number --checks"
+ask show "sample#$number" --checks
 
 page=$(ask show "sample#$number" --format json | sed -n 's/^ *"url": "\(.*\)",$/\1/p')
 cat <<TEXT

@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"buildsmith/checks/web"
+	"buildsmith/store"
 
 	"github.com/spf13/cobra"
 )
@@ -28,6 +30,8 @@ this machine.`
 func startCommand() *cobra.Command {
 	c := &client{}
 	var wait bool
+	var env []string
+	var spec string
 	cmd := &cobra.Command{
 		Use:   "start PROJECT [VERSION]",
 		Short: "Build a branch, tag or commit of a project",
@@ -39,10 +43,18 @@ With --wait the log follows, and the exit status is the build's: 0 succeeded, 1 
 ` + helpToken,
 		Example: `  buildsmith start shop
   buildsmith start shop v1.2 --wait
-  buildsmith start owner-shop 3f2a9c1`,
+  buildsmith start owner-shop 3f2a9c1
+  buildsmith start shop --env STAGE=test --env KEY=ci/signing,SECRETS_MANAGER --buildspec ci/nightly.yml`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request := web.StartRequest{Project: args[0]}
+			request := web.StartRequest{Project: args[0], Buildspec: spec}
+			for _, text := range env {
+				v, err := startVariable(text)
+				if err != nil {
+					return usage(err)
+				}
+				request.Variables = append(request.Variables, v)
+			}
 			if len(args) > 1 {
 				request.Version = args[1]
 			}
@@ -54,8 +66,25 @@ With --wait the log follows, and the exit status is the build's: 0 succeeded, 1 
 		},
 	}
 	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "print the log and wait for the end")
+	cmd.Flags().StringArrayVarP(&env, "env", "e", nil, "variable NAME=value, or NAME=reference,PARAMETER_STORE or ,SECRETS_MANAGER; it beats the project's (repeatable)")
+	cmd.Flags().StringVarP(&spec, "buildspec", "b", "", "another buildspec of the source, or the text of one")
 	c.flags(cmd)
 	return cmd
+}
+
+// startVariable reads NAME=value[,TYPE].
+func startVariable(text string) (web.Variable, error) {
+	name, value, ok := strings.Cut(text, "=")
+	if !ok || !variableName.MatchString(name) || strings.HasPrefix(name, "CODEBUILD_") {
+		return web.Variable{}, fmt.Errorf("--env %q: write NAME=value; the name has letters, digits and _, and does not begin with CODEBUILD_", text)
+	}
+	v := web.Variable{Name: name, Value: value}
+	for _, kind := range []string{store.ParameterStore, store.SecretsManager} {
+		if reference, ok := strings.CutSuffix(value, ","+kind); ok {
+			v.Value, v.Type = reference, kind
+		}
+	}
+	return v, nil
 }
 
 func retryCommand() *cobra.Command {
@@ -215,7 +244,7 @@ func printJSON(out io.Writer, v any) error {
 func showCommand() *cobra.Command {
 	c := &client{}
 	var format string
-	var reports bool
+	var told bool
 	cmd := &cobra.Command{
 		Use:   "show BUILD",
 		Short: "Show a build: its phases, what failed, its artifacts",
@@ -224,7 +253,7 @@ func showCommand() *cobra.Command {
 ` + helpBuild + "\n\n" + helpToken,
 		Example: `  buildsmith show shop#12
   buildsmith show 3f2a9c --format json
-  buildsmith show shop#12 --reports`,
+  buildsmith show shop#12 --checks`,
 		Args:    cobra.ExactArgs(1),
 		PreRunE: func(*cobra.Command, []string) error { return knownFormat(format) },
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -233,8 +262,8 @@ func showCommand() *cobra.Command {
 				return err
 			}
 			var list []web.Check
-			if reports {
-				if err := c.get(cmd.Context(), buildPath(b.ID)+"/reports", &list); err != nil {
+			if told {
+				if err := c.get(cmd.Context(), buildPath(b.ID)+"/checks", &list); err != nil {
 					return err
 				}
 			}
@@ -242,7 +271,7 @@ func showCommand() *cobra.Command {
 			if format == "json" {
 				return printJSON(out, struct {
 					web.Build
-					Reports []web.Check `json:"reports,omitempty"`
+					Checks []web.Check `json:"checks,omitempty"`
 				}{b, list})
 			}
 			out = plainWriter{out}
@@ -250,13 +279,13 @@ func showCommand() *cobra.Command {
 			printPhases(out, &b)
 			printDetails(out, &b)
 			for _, r := range list {
-				fmt.Fprintf(out, "\nreport %q: %s %s: %s\n", r.Name, r.Status, r.Conclusion, r.Title)
+				fmt.Fprintf(out, "\ncheck %q: %s %s: %s\n", r.Name, r.Status, r.Conclusion, r.Title)
 			}
 			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
-	cmd.Flags().BoolVar(&reports, "reports", false, "show the reports too, as the forge was told them")
+	cmd.Flags().BoolVar(&told, "checks", false, "show the checks too, as the forge was told them")
 	c.flags(cmd)
 	return cmd
 }
@@ -292,13 +321,48 @@ func printDetails(out io.Writer, b *web.Build) {
 		}
 	}
 	if a := b.Artifacts; a != nil {
-		fmt.Fprintf(out, "\nArtifacts: %s.zip, %d files, %d bytes, SHA-256 %s\n", a.Name, a.Files, a.Size, a.SHA256)
+		fmt.Fprintln(out)
+		printArtifacts(out, "Artifacts", a)
+	}
+	for i := range b.Secondary {
+		printArtifacts(out, "Artifacts "+b.Secondary[i].ID, &b.Secondary[i])
+	}
+	for i := range b.Reports {
+		printReport(out, &b.Reports[i])
+	}
+	for _, v := range b.Exported {
+		fmt.Fprintf(out, "Exported %s=%s\n", v.Name, v.Value)
 	}
 	if b.RerunOf != "" {
 		fmt.Fprintln(out, "Repeats", b.RerunOf)
 	}
 	if b.RerunBy != "" {
 		fmt.Fprintln(out, "Repeated by", b.RerunBy)
+	}
+}
+
+func printArtifacts(out io.Writer, what string, a *web.Artifacts) {
+	fmt.Fprintf(out, "%s: %s.zip, %d files, %d bytes, SHA-256 %s\n", what, strings.TrimSuffix(path.Join(a.Prefix, a.Name), ".zip"), a.Files, a.Size, a.SHA256)
+}
+
+func printReport(out io.Writer, r *web.Report) {
+	fmt.Fprintf(out, "Report %s: %s", r.Group, r.Status)
+	if t := r.Tests; t != nil {
+		fmt.Fprintf(out, ", %d tests, %d failed, %d skipped", t.Total, t.Statuses[store.CaseFailed]+t.Statuses[store.CaseError], t.Statuses[store.CaseSkipped])
+	}
+	if c := r.Coverage; c != nil && c.LinePercent != nil {
+		fmt.Fprintf(out, ", %.1f %% of the lines covered", *c.LinePercent)
+	}
+	fmt.Fprintln(out)
+	for _, p := range r.Problems {
+		fmt.Fprintln(out, " ", p)
+	}
+	for _, c := range r.Failing {
+		name := c.Name
+		if c.Prefix != "" {
+			name = c.Prefix + "." + name
+		}
+		fmt.Fprintln(out, " ", c.Status, name)
 	}
 }
 

@@ -65,7 +65,7 @@ func TestClientErrors(t *testing.T) {
 		"undecided": {map[string]string{"POST /api/builds": `{"builds":[],"delivery":17}`}, []string{"start", "shop"},
 			"the server has not decided yet; its list of deliveries tells what becomes of number 17", exitFault},
 		"a build that goes": {map[string]string{"POST /api/builds": `{"builds":["abc"]}`}, []string{"start", "shop"}, "the server answers 418 I'm a teapot", exitFault},
-		"reports":           {map[string]string{"GET /api/builds/x": `{"id":"abc"}`}, []string{"show", "x", "--reports"}, "the server answers 418 I'm a teapot", exitFault},
+		"checks":            {map[string]string{"GET /api/builds/x": `{"id":"abc"}`}, []string{"show", "x", "--checks"}, "the server answers 418 I'm a teapot", exitFault},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := command(t, answers(tt.answers), tt.args...)
@@ -85,8 +85,8 @@ func TestShowDetails(t *testing.T) {
 			"phases":[{"type":"BUILD","status":"FAILED","started":"2026-01-02T03:04:05Z","ended":"2026-01-02T03:04:06Z","message":"why"},{"type":"POST_BUILD"}],
 			"problems":[{"line":2,"column":3,"message":"wrong"}],"failure":{"phase":"BUILD","exit":5,"command":"make","tail":["one","two"]},
 			"artifacts":{"name":"shop","files":2,"size":10,"sha256":"abcd"}}`,
-		"GET /api/builds/abc/reports": `[{"name":"buildsmith","status":"completed","conclusion":"failure","title":"Failed"}]`,
-	}), "show", "x", "--reports")
+		"GET /api/builds/abc/checks": `[{"name":"buildsmith","status":"completed","conclusion":"failure","title":"Failed"}]`,
+	}), "show", "x", "--checks")
 	const want = `shop#3  FAILED  pr/7 at 0123456789ab  Title
 URL
 
@@ -103,7 +103,7 @@ Artifacts: shop.zip, 2 files, 10 bytes, SHA-256 abcd
 Repeats before
 Repeated by after
 
-report "buildsmith": completed failure: Failed
+check "buildsmith": completed failure: Failed
 `
 	if out != want || err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -38,6 +38,8 @@ type Config struct {
 	CABundle   string              `yaml:"ca-bundle"`
 	Proxy      Proxy               `yaml:"proxy"`
 	Retention  Retention           `yaml:"retention"`
+	Caches     CacheSettings       `yaml:"caches"`
+	Secrets    SecretSettings      `yaml:"secrets"`
 	Region     string              `yaml:"region"`
 	Account    string              `yaml:"account"`
 	Projects   []ProjectSettings   `yaml:"projects"`
@@ -66,6 +68,7 @@ type BuildSettings struct {
 	LogLimit     Size     `yaml:"log-limit"`
 	Network      string   `yaml:"network"`
 	Sudo         *bool    `yaml:"sudo"`
+	Cache        string   `yaml:"cache"`
 }
 
 // DockerSettings say how the engine is reached.
@@ -96,14 +99,22 @@ type Retention struct {
 	Images    Duration `yaml:"images"`
 }
 
+// CacheSettings limit what is kept from build to build.
+type CacheSettings struct {
+	Size Size     `yaml:"size"`
+	Age  Duration `yaml:"age"`
+}
+
 // ProjectSettings configure a project of a repository.
 type ProjectSettings struct {
-	Name          string            `yaml:"name"`
-	Forge         string            `yaml:"forge"`
-	Repository    string            `yaml:"repository"`
-	Buildspec     string            `yaml:"buildspec"`
-	Variables     map[string]string `yaml:"variables"`
-	BuildSettings `yaml:",inline"`
+	Name               string              `yaml:"name"`
+	Forge              string              `yaml:"forge"`
+	Repository         string              `yaml:"repository"`
+	Buildspec          string              `yaml:"buildspec"`
+	Variables          map[string]Variable `yaml:"variables"`
+	Artifacts          *bool               `yaml:"artifacts"`
+	SecondaryArtifacts []string            `yaml:"secondary-artifacts"`
+	BuildSettings      `yaml:",inline"`
 }
 
 // LogSettings are those of the server's own log.

@@ -102,6 +102,7 @@ func (c *Config) check() problems {
 		}
 		secret("registries."+host+".password", r.Password)
 	}
+	c.Secrets.check(wrong)
 	c.checkBuilds("builds", &c.Builds, wrong)
 	seen := map[string]bool{}
 	for i := range c.Projects {
@@ -128,9 +129,17 @@ func (c *Config) check() problems {
 		default:
 			wrong("%s.forge: %q is none of github, local", key, project.Forge)
 		}
-		for name := range project.Variables {
+		for name, v := range project.Variables {
+			if v.Type != "" && v.Type != store.ParameterStore && v.Type != store.SecretsManager {
+				wrong("%s.variables.%s: the type %q is none of %s, %s", key, name, v.Type, store.ParameterStore, store.SecretsManager)
+			}
 			if !variableName.MatchString(name) || strings.HasPrefix(name, "CODEBUILD_") {
 				wrong("%s.variables: %q is no name of a variable, or is reserved", key, name)
+			}
+		}
+		for _, id := range project.SecondaryArtifacts {
+			if !variableName.MatchString("_"+id) || id == "" || len(id) > 127 {
+				wrong("%s.secondary-artifacts: %q is no artifact identifier; use letters, digits and _, fewer than 128", key, id)
 			}
 		}
 		c.checkBuilds(key, &project.BuildSettings, wrong)
@@ -164,6 +173,9 @@ func (c *Config) checkBuilds(key string, b *BuildSettings, wrong func(string, ..
 	}
 	if b.Processes < 0 || b.Processes > 0 && b.Processes < 16 {
 		wrong("%s.processes: %d is less than 16", key, b.Processes)
+	}
+	if b.Cache != "" && b.Cache != cacheOn && b.Cache != store.CacheOff && b.Cache != store.CacheForks {
+		wrong("%s.cache: %q is none of on, off, forks", key, b.Cache)
 	}
 	if b.Network != "" && b.Network != store.NetworkFull && b.Network != store.NetworkNone {
 		wrong("%s.network: %q is none of full, none", key, b.Network)

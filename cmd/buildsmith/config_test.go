@@ -115,9 +115,9 @@ func TestConfigProblems(t *testing.T) {
 		want []string
 	}{
 		"unknown keys": {"listn: x\ngithub:\n  appid: 1\nprojects:\n  - {nam: x}\n", []string{
-			`FILE:1: unknown key "listn"; known here: listen, url, data, reserve, tls, github, local-forge, max-push, checks, builds, slots, warm, pull, docker, registries, ca-bundle, proxy, retention, region, account, projects, log`,
+			`FILE:1: unknown key "listn"; known here: listen, url, data, reserve, tls, github, local-forge, max-push, checks, builds, slots, warm, pull, docker, registries, ca-bundle, proxy, retention, caches, secrets, region, account, projects, log`,
 			`FILE:3: unknown key "appid"; known here: app-id, private-key, webhook-secrets, url`,
-			`FILE:5: unknown key "nam"; known here: name, forge, repository, buildspec, variables, image, timeout, queue-timeout, memory, cpus, processes, disk, log-limit, network, sudo`}},
+			`FILE:5: unknown key "nam"; known here: name, forge, repository, buildspec, variables, artifacts, secondary-artifacts, image, timeout, queue-timeout, memory, cpus, processes, disk, log-limit, network, sudo, cache`}},
 		"wrong types": {"slots: many\nreserve: lots\nretention: {builds: soon}\nlocal-forge: [x]\n", []string{
 			`FILE:1: "many" is a text where a whole number belongs`,
 			`FILE:2: "lots" is no size; write a number of bytes, or one such as 512MiB or 20GiB`,
@@ -148,6 +148,14 @@ func TestConfigProblems(t *testing.T) {
 		"builds": {"builds: {timeout: 48h, memory: 1MiB, cpus: -1, processes: 3, network: half}\n", []string{
 			"FILE: builds.cpus: -1 is no number of cores", "FILE: builds.memory: 1048576 bytes are less than 16MiB", `FILE: builds.network: "half" is none of full, none`,
 			"FILE: builds.processes: 3 is less than 16", "FILE: builds.timeout: 48h0m0s is not between 1s and 36h"}},
+		"variables": {"projects:\n  - name: shop\n    repository: r\n    variables:\n      A: {typ: x}\n      B: [x]\n      C: {type: PARAMETER_STORE}\n      D: {type: {}, value: d}\n", []string{
+			`FILE:5: "typ" does not belong to a variable; write a text, or {type: PARAMETER_STORE, value: NAME}`,
+			`FILE:6: a variable is a text, or {type: PARAMETER_STORE, value: NAME}`, `FILE:7: a variable is a text, or {type: PARAMETER_STORE, value: NAME}`,
+			`FILE:8: "type" does not belong to a variable; write a text, or {type: PARAMETER_STORE, value: NAME}`}},
+		"what builds leave": {"builds: {cache: maybe}\nprojects:\n  - {name: shop, repository: r, cache: some, secondary-artifacts: [docs, a-b], variables: {A: {type: VAULT, value: x}}}\n", []string{
+			`FILE: builds.cache: "maybe" is none of on, off, forks`, `FILE: projects.shop.cache: "some" is none of on, off, forks`,
+			`FILE: projects.shop.secondary-artifacts: "a-b" is no artifact identifier; use letters, digits and _, fewer than 128`,
+			`FILE: projects.shop.variables.A: the type "VAULT" is none of PARAMETER_STORE, SECRETS_MANAGER`}},
 		"registries": {"registries: {r.example.org: {}}\n", []string{
 			"FILE: registries.r.example.org.password: missing; write {file: PATH} or {env: NAME}", "FILE: registries.r.example.org.username: missing"}},
 		"projects": {"projects:\n  - {name: a, repository: r}\n  - {name: shop, forge: github, repository: r}\n  - {name: shop, forge: gitlab}\n  - {name: other, repository: r, variables: {A-B: c, CODEBUILD_X: d}}\n", []string{

@@ -109,3 +109,29 @@ func (s Secret) read() (string, error) {
 func at(n *yaml.Node, format string, args ...any) error {
 	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: ", n.Line) + fmt.Sprintf(format, args...)}}
 }
+
+// A Variable is a text, or {type: PARAMETER_STORE, value: NAME} for what a secret holds; SECRETS_MANAGER likewise.
+type Variable struct {
+	Value string
+	Type  string
+}
+
+// UnmarshalYAML reads a variable.
+func (v *Variable) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		v.Value = n.Value
+		return nil
+	}
+	fields := map[string]*string{"type": &v.Type, "value": &v.Value}
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		field, known := fields[n.Content[i].Value]
+		if !known || n.Content[i+1].Kind != yaml.ScalarNode {
+			return at(n.Content[i], "%q does not belong to a variable; write a text, or {type: PARAMETER_STORE, value: NAME}", n.Content[i].Value)
+		}
+		*field = n.Content[i+1].Value
+	}
+	if v.Type == "" || v.Value == "" {
+		return at(n, "a variable is a text, or {type: PARAMETER_STORE, value: NAME}")
+	}
+	return nil
+}

@@ -16,9 +16,12 @@ var ours = map[string][]string{
 	"store":                               {},
 	"runner/glob":                         {},
 	"runner/buildspec":                    {"runner/glob"}, // to check patterns where they stand
-	"runner/agent":                        {"runner/glob"},
+	"runner/cache":                        {"runner/glob"},
+	"runner/agent":                        {"runner/glob", "runner/cache"}, // which is at work in the container
+	"runner/report":                       {"store"},
 	"runner/source":                       {"store"},
-	"runner":                              {"store", "runner/agent", "runner/buildspec", "runner/source"},
+	"runner/secret":                       {"store"},
+	"runner":                              {"store", "runner/agent", "runner/buildspec", "runner/cache", "runner/report", "runner/secret", "runner/source"},
 	"runner/docker":                       {"store", "runner", "runner/agent"},
 	"runner/runnertest":                   {"store", "runner", "runner/agent"},
 	"webhook":                             {"store"},
@@ -30,15 +33,17 @@ var ours = map[string][]string{
 	"checks/web":                          {"store", "checks"},
 	"checks/github/githubtest":            {},
 	"checks/github/githubtest/fakegithub": {"checks/github/githubtest"},
-	"cmd/buildsmith": {"store", "runner", "runner/agent", "runner/buildspec", "runner/docker", "runner/source", "webhook", "webhook/github",
+	"cmd/buildsmith": {"store", "runner", "runner/agent", "runner/buildspec", "runner/cache", "runner/docker", "runner/secret", "runner/source", "webhook", "webhook/github",
 		"webhook/local", "checks", "checks/github", "checks/local", "checks/web"},
 }
 
 // theirs says where each third-party package may be imported, by the beginning of its path.
 var theirs = map[string][]string{
 	"go.etcd.io/bbolt":                         {"store"},
-	"github.com/klauspost/compress":            {"store"},
-	"github.com/google/uuid":                   {"store", "webhook/local"},
+	"filippo.io/age":                           {"store"},
+	"github.com/aws/":                          {"runner/secret"},
+	"github.com/klauspost/compress":            {"store", "runner/cache"},
+	"github.com/google/uuid":                   {"store", "runner", "webhook/local"},
 	"github.com/docker/":                       {"runner/docker"},
 	"github.com/distribution/reference":        {"runner/docker"},
 	"github.com/google/go-github/":             {"checks/github"},
@@ -50,7 +55,7 @@ var theirs = map[string][]string{
 	"github.com/buildkite/terminal-to-html/":   {"checks/web"},
 	"github.com/prometheus/client_golang/":     {"cmd/buildsmith"},
 	"github.com/spf13/cobra":                   {"cmd/buildsmith"},
-	"golang.org/x/sys/unix":                    {"runner", "runner/source"},
+	"golang.org/x/sys/unix":                    {"runner", "runner/cache", "runner/source", "cmd/buildsmith"},
 	"golang.org/x/net/http/httpproxy":          {"cmd/buildsmith"},
 }
 

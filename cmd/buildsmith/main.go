@@ -18,6 +18,9 @@ import (
 )
 
 func main() {
+	if status, ok := agent.Tool(os.Args); ok { // a program of a build, called by its link to this one
+		os.Exit(status)
+	}
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "agent": // inside a sandbox; it starts before anything else is set up
@@ -99,7 +102,7 @@ Git forges call (serve), or for a directory (run).`,
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{startCommand(), listCommand(), showCommand(), logCommand(), stopCommand(), retryCommand(), backupCommand()} {
+	for _, c := range []*cobra.Command{startCommand(), listCommand(), showCommand(), logCommand(), stopCommand(), retryCommand(), secretCommand(), backupCommand()} {
 		c.GroupID = "server"
 		root.AddCommand(c)
 	}

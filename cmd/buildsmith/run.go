@@ -1,28 +1,27 @@
 package main
 
 import (
-	"archive/zip"
-	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"buildsmith/runner"
 	"buildsmith/runner/agent"
 	"buildsmith/runner/buildspec"
+	"buildsmith/runner/cache"
 	"buildsmith/runner/docker"
+	"buildsmith/runner/secret"
 	"buildsmith/store"
 
 	"github.com/spf13/cobra"
@@ -30,12 +29,20 @@ import (
 
 // runOptions are the flags of run.
 type runOptions struct {
-	dir       string
+	dir       string            // the source: the primary one
+	secondary map[string]string // further sources by their identifiers
+	sources   []string          // --source
+	mount     bool
 	buildspec string
 	image     string
 	artifacts string
+	reports   string
 	env       []string
 	envFile   string
+	secrets   string
+	aws       bool
+	profile   string
+	noCache   bool
 	timeout   time.Duration
 	memory    string
 	network   string
@@ -55,25 +62,39 @@ is not committed included, and nothing in it changes.
 Output appears as it comes; phases and durations follow at the end. Ctrl-C stops the build and
 cleans up; once more, it does not wait for the commands to end.
 
+What the buildspec's cache block keeps lies in the user's cache directory, apart for each DIR.
+Secrets (parameter-store, secrets-manager) come from the files of --secrets, one each, and with
+--aws-config from AWS.
+
+The flags -i -a -b -s -e -m -r -c -p are those of AWS's local CodeBuild agent.
+
 Exit status: 0 succeeded, 1 failed or timed out, 2 invalid buildspec or usage, 3 a fault of the
 machine, 130 stopped by Ctrl-C.`,
 		Example: `  buildsmith run
   buildsmith run --artifacts out ~/src/shop
-  buildsmith run --buildspec ci/release.yml --env VERSION=1.2 --image golang:1.26`,
+  buildsmith run --buildspec ci/release.yml --env VERSION=1.2 --image golang:1.26
+  buildsmith run -i golang:1.26 -a out -s . -s docs:../docs -e vars.env -r reports`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.dir = "."; len(args) > 0 {
-				o.dir = args[0]
+			if err := o.setSources(args); err != nil {
+				return usage(err)
 			}
 			return runDirectory(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.buildspec, "buildspec", "b", "", "buildspec, relative to DIR (default buildspec.yml)")
+	f.StringVarP(&o.buildspec, "buildspec", "b", "", "buildspec: a file of DIR, or another one (default buildspec.yml)")
 	f.StringVarP(&o.image, "image", "i", defaultImage, "build image")
 	f.StringVarP(&o.artifacts, "artifacts", "a", "", "directory for the artifacts")
-	f.StringArrayVarP(&o.env, "env", "e", nil, "variable NAME=value; a NAME alone takes the value it has here (repeatable)")
+	f.StringVarP(&o.reports, "reports", "r", "", "directory for the files of the reports")
+	f.StringArrayVarP(&o.sources, "source", "s", nil, "DIR in place of the argument, or ID:DIR for a secondary source (repeatable)")
+	f.BoolVarP(&o.mount, "mount", "m", false, "work in DIR itself instead of a copy: what the build writes stays there, as root's")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "variable NAME=value; a NAME alone takes the value it has here; or a file like that of --env-file (repeatable)")
 	f.StringVar(&o.envFile, "env-file", "", "file of variables, NAME=value a line, # begins a comment")
+	f.StringVar(&o.secrets, "secrets", "", "directory of secrets, a file each")
+	f.BoolVarP(&o.aws, "aws-config", "c", false, "give the build the AWS credentials of this machine, and read secrets from AWS with them")
+	f.StringVarP(&o.profile, "profile", "p", "", "profile of the AWS configuration (implies --aws-config)")
+	f.BoolVar(&o.noCache, "no-cache", false, "neither restore nor save caches")
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "time limit")
 	f.StringVar(&o.memory, "memory", "", "memory limit, such as 4GiB (default half of the machine's)")
 	f.StringVar(&o.network, "network", store.NetworkFull, "full or none")
@@ -95,10 +116,17 @@ func runDirectory(ctx context.Context, o *runOptions, out, messages io.Writer) e
 	if buildspec.Errors(spec) > 0 {
 		return exit(exitUsage)
 	}
-	if o.artifacts != "" {
-		if err := os.MkdirAll(o.artifacts, 0o755); err != nil {
+	for _, dir := range []string{o.artifacts, o.reports} {
+		if dir == "" {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return usage(err)
 		}
+	}
+	secrets, err := o.openSecrets(ctx, &build)
+	if err != nil {
+		return usage(err)
 	}
 	scratch, err := scratchDir()
 	if err != nil {
@@ -133,17 +161,13 @@ func runDirectory(ctx context.Context, o *runOptions, out, messages io.Writer) e
 		return fault(err)
 	}
 	defer s.Close()
-	ended, err := o.follow(ctx, s, engine, build, log, out, messages)
+	ended, err := o.follow(ctx, s, engine, secrets, build, log, out, messages)
 	if err != nil {
 		return fault(err)
 	}
 	summarize(messages, ended)
-	if ended.Artifacts != nil && o.artifacts != "" {
-		n, err := unpack(s, ended.ID, o.artifacts)
-		if err != nil {
-			return fault(fmt.Errorf("unpacking the artifacts: %w", err))
-		}
-		fmt.Fprintf(messages, "Artifacts: %d files in %s\n", n, o.artifacts)
+	if err := o.unpackAll(s, &ended, messages); err != nil {
+		return fault(err)
 	}
 	switch {
 	case ended.Status == store.Succeeded:
@@ -170,108 +194,16 @@ func scratchDir() (string, error) {
 	return os.MkdirTemp(base, "buildsmith-run-")
 }
 
-// build gives the build that the flags ask for, and what its buildspec's parser says.
-func (o *runOptions) build() (b store.Build, list []buildspec.Problem, err error) {
-	if o.dir, err = filepath.Abs(o.dir); err != nil {
-		return b, nil, err
-	}
-	if info, err := os.Stat(o.dir); err != nil {
-		return b, nil, err
-	} else if !info.IsDir() {
-		return b, nil, fmt.Errorf("%s is no directory", o.dir)
-	}
-	b.Spec = o.buildspec
-	if b.Spec == "" {
-		b.Spec = "buildspec.yml"
-	}
-	text, err := os.ReadFile(filepath.Join(o.dir, b.Spec))
-	if err != nil {
-		return b, nil, err
-	}
-	_, list = buildspec.Parse(text)
-	b.Settings = store.Settings{
-		Image: o.image, Buildspec: b.Spec, Required: true, Timeout: o.timeout, Memory: totalMemory() / 2, Processes: 4096, Disk: 20 << 30,
-		LogLimit: 1 << 30, Network: o.network, Sudo: o.sudo,
-	}
-	if o.network != store.NetworkFull && o.network != store.NetworkNone {
-		return b, nil, fmt.Errorf("--network %s is none of full, none", o.network)
-	}
-	if !slices.Contains([]string{docker.PullMissing, docker.PullAlways, docker.PullNever}, o.pull) {
-		return b, nil, fmt.Errorf("--pull %s is none of missing, always, never", o.pull)
-	}
-	if o.timeout < minTimeout {
-		return b, nil, fmt.Errorf("--timeout %v is less than a second", o.timeout)
-	}
-	if o.memory != "" {
-		if b.Settings.Memory, err = parseSize(o.memory); err != nil || b.Settings.Memory < minMemory {
-			return b, nil, fmt.Errorf("--memory %s is no size of 16MiB or more; write one such as 4GiB", o.memory)
-		}
-	}
-	if b.Settings.Variables, err = o.variables(); err != nil {
-		return b, nil, err
-	}
-	b.Check = "buildsmith"
-	b.Trigger = store.Trigger{SourceVersion: "working tree", Initiator: "local"}
-	if hash, err := exec.Command("git", "-C", o.dir, "rev-parse", "--verify", "--quiet", "HEAD").Output(); err == nil {
-		if commit := strings.TrimSpace(string(hash)); store.ValidHash(commit) {
-			b.Trigger.Commit = commit
-		}
-	}
-	return b, list, nil
+// localRepo is what stands for a repository: the directory, so that each has caches of its own.
+func localRepo(dir string) store.Repo {
+	sum := sha256.Sum256([]byte(dir))
+	return store.Repo{Forge: "run", ID: hex.EncodeToString(sum[:8]), Name: "local", Private: true}
 }
-
-// variables are those of --env-file and --env, in this order.
-func (o *runOptions) variables() ([]store.Variable, error) {
-	var list []store.Variable
-	add := func(where, text string) error {
-		name, value, ok := strings.Cut(text, "=")
-		if !ok {
-			if value, ok = os.LookupEnv(name); !ok {
-				return fmt.Errorf("%s: %s has no value, and none here", where, name)
-			}
-		}
-		if !variableName.MatchString(name) || strings.HasPrefix(name, "CODEBUILD_") {
-			return fmt.Errorf("%s: %q is no name of a variable, or is reserved", where, name)
-		}
-		list = append(list, store.Variable{Name: name, Value: value})
-		return nil
-	}
-	if o.envFile != "" {
-		f, err := os.Open(o.envFile)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		lines := bufio.NewScanner(f)
-		lines.Buffer(nil, 1<<20)
-		for n := 1; lines.Scan(); n++ {
-			line := strings.TrimSpace(lines.Text())
-			if line == "" || strings.HasPrefix(line, "#") {
-				continue
-			}
-			if err := add(fmt.Sprintf("%s:%d", o.envFile, n), line); err != nil {
-				return nil, err
-			}
-		}
-		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("%s: %w", o.envFile, err)
-		}
-	}
-	for _, text := range o.env {
-		if err := add("--env", text); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
-}
-
-// localRepo is what stands for a repository.
-var localRepo = store.Repo{Forge: "run", ID: "local", Name: "local", Private: true}
 
 // follow runs the build to its end and prints its log as it grows. When ctx is done first, the build is stopped.
-func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.Docker, build store.Build, log *slog.Logger, out, messages io.Writer) (store.Build, error) {
+func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.Docker, secrets *secret.Secrets, build store.Build, log *slog.Logger, out, messages io.Writer) (store.Build, error) {
 	if err := s.Update(func(tx *store.Tx) error {
-		p, err := tx.Project(localRepo, "")
+		p, err := tx.Project(localRepo(o.dir), "")
 		if err == nil {
 			spec := build.Spec
 			build, err = tx.Submit(p, build)
@@ -281,12 +213,21 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 	}); err != nil {
 		return build, err
 	}
-	r := runner.New(runner.Config{
-		Store: s, Sandbox: engine, Source: runner.DirSource{Dir: o.dir, Scratch: s.Dir()},
-		Place: runner.Place{URL: func(*store.Build) string { return "" },
-			Extra: func(*store.Build) []string { return []string{"CODEBUILD_LOCAL_BUILD=true", "CODEBUILD_CI=false"} }},
-		Log: log, Dir: filepath.Join(s.Dir(), "run"), Slots: 1,
-	})
+	extra := []store.Variable{{Name: "CODEBUILD_LOCAL_BUILD", Value: "true"}, {Name: "CODEBUILD_CI", Value: "false"}}
+	for id := range o.secondary {
+		extra = append(extra, store.Variable{Name: "CODEBUILD_SRC_DIR_" + id, Value: runner.SecondaryDir(id)})
+	}
+	c := runner.Config{
+		Store: s, Sandbox: engine, Source: runner.DirSource{Dir: o.dir, Secondary: o.secondary, Mount: o.mount, Scratch: s.Dir()},
+		Place:   runner.Place{URL: func(*store.Build) string { return "" }, Extra: extra},
+		Secrets: secrets, Log: log, Dir: filepath.Join(s.Dir(), "run"), Slots: 1,
+	}
+	if !o.noCache {
+		if dir, err := os.UserCacheDir(); err == nil {
+			c.Caches, c.CacheLimits = filepath.Join(dir, "buildsmith", "caches"), cache.Limits{Size: 10 << 30, Age: 30 * 24 * time.Hour}
+		}
+	}
+	r := runner.New(c)
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var failed error
@@ -294,6 +235,9 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 	runs.Go(func() { failed = r.Run(running) })
 	defer runs.Wait()
 	defer stop()
+	var id atomic.Pointer[string] // of the build under way
+	id.Store(&build.ID)
+	current := func() string { return *id.Load() }
 	stopped := make(chan struct{})
 	unasked := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -301,12 +245,12 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 		again := make(chan os.Signal, 1)
 		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 		defer signal.Stop(again)
-		if err := s.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(build.ID, "Ctrl-C"); return err }); err != nil && running.Err() == nil {
+		if err := s.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(current(), "Ctrl-C"); return err }); err != nil && running.Err() == nil {
 			fmt.Fprintln(messages, "buildsmith: stopping the build:", err)
 		}
 		select {
 		case <-again:
-			if b, err := s.Build(build.ID); err == nil && b.Sandbox.ID != "" {
+			if b, err := s.Build(current()); err == nil && b.Sandbox.ID != "" {
 				if err := engine.Remove(running, b.Sandbox.ID); err != nil && running.Err() == nil {
 					fmt.Fprintln(messages, "buildsmith: ending the build:", err)
 				}
@@ -315,128 +259,15 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 		}
 	})
 	ended, err := printLog(s, build.ID, out)
+	for err == nil && ended.Status == store.Failed && ended.RerunBy != "" && ctx.Err() == nil { // on-failure: RETRY
+		fmt.Fprintln(messages, "\nThe build failed and is repeated, as on-failure asks.")
+		id.Store(&ended.RerunBy)
+		ended, err = printLog(s, ended.RerunBy, out)
+	}
 	stop()
 	if !unasked() {
 		<-stopped
 	}
 	runs.Wait()
 	return ended, errors.Join(err, failed)
-}
-
-// printLog prints the log of a build until the build is over.
-func printLog(s *store.Store, id string, out io.Writer) (store.Build, error) {
-	changes, unwatch := s.Watch()
-	defer unwatch()
-	growth, leave := s.WatchLog(id)
-	defer leave()
-	log, err := waitForLog(s, id, changes)
-	if err != nil {
-		return store.Build{}, err
-	}
-	defer log.Close()
-	for {
-		b, err := s.Build(id)
-		if err != nil {
-			return b, err
-		}
-		if _, err := io.Copy(out, log); err != nil {
-			return b, err
-		}
-		if b.Done() {
-			return b, nil
-		}
-		select {
-		case <-growth:
-		case <-changes:
-		}
-	}
-}
-
-// waitForLog opens the log of a build once it has been claimed: before that there is no file.
-func waitForLog(s *store.Store, id string, changes <-chan struct{}) (io.ReadCloser, error) {
-	for {
-		b, err := s.Build(id)
-		if err != nil {
-			return nil, err
-		}
-		if b.Done() || b.Sandbox.ID != "" {
-			return s.OpenLog(id)
-		}
-		<-changes
-	}
-}
-
-// summarize prints what became of a build.
-func summarize(out io.Writer, b store.Build) {
-	fmt.Fprintln(out)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, p := range b.Phases {
-		if p.Type == store.PhaseSubmitted || p.Type == store.PhaseQueued || p.Type == store.PhaseCompleted {
-			continue
-		}
-		fmt.Fprintf(w, "%s\t%s\t%.1f s\n", p.Type, p.Status, p.End.Sub(p.Start).Seconds())
-	}
-	w.Flush()
-	fmt.Fprintf(out, "%s in %.1f s\n", b.Status, b.Ended.Sub(b.Created).Seconds())
-	if h := b.Headline(); h != nil && h.Message != "" {
-		fmt.Fprintf(out, "%s: %s\n", h.Type, h.Message)
-	}
-}
-
-// unpack writes the artifacts of a build below dir, as files of the caller's. What is there already is replaced; no link is
-// followed out of dir.
-func unpack(s *store.Store, id, dir string) (int, error) {
-	archive, err := s.OpenArtifacts(id, "")
-	if err != nil {
-		return 0, err
-	}
-	defer archive.Close()
-	info, err := archive.Stat()
-	if err != nil {
-		return 0, err
-	}
-	z, err := zip.NewReader(archive, info.Size())
-	if err != nil {
-		return 0, err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return 0, err
-	}
-	defer root.Close()
-	for _, entry := range z.File {
-		if err := unpackOne(root, entry); err != nil {
-			return 0, err
-		}
-	}
-	return len(z.File), nil
-}
-
-func unpackOne(root *os.Root, entry *zip.File) error {
-	if parent := filepath.Dir(entry.Name); parent != "." {
-		if err := root.MkdirAll(parent, 0o755); err != nil {
-			return err
-		}
-	}
-	if err := root.Remove(entry.Name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	in, err := entry.Open()
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	if entry.Mode().Type() == os.ModeSymlink {
-		target, err := io.ReadAll(in)
-		if err != nil {
-			return err
-		}
-		return root.Symlink(string(target), entry.Name)
-	}
-	out, err := root.OpenFile(entry.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, entry.Mode().Perm())
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

@@ -22,7 +22,11 @@ import (
 	"buildsmith/checks/local"
 	"buildsmith/checks/web"
 	"buildsmith/runner"
+	"buildsmith/runner/agent"
+	"buildsmith/runner/buildspec"
+	"buildsmith/runner/cache"
 	"buildsmith/runner/docker"
+	"buildsmith/runner/secret"
 	"buildsmith/runner/source"
 	"buildsmith/store"
 	"buildsmith/webhook"
@@ -68,6 +72,7 @@ type server struct {
 	log      *slog.Logger
 	store    *store.Store
 	token    string
+	secrets  *secret.Secrets
 	app      *github.App      // nil without GitHub
 	local    *fromlocal.Forge // nil without the built-in forge
 	docker   *docker.Docker
@@ -118,6 +123,9 @@ func (s *server) open(ctx context.Context) (err error) {
 	if s.token, err = store.AdminToken(c.Data); err != nil {
 		return usage(err)
 	}
+	if err = s.openSecrets(ctx); err != nil {
+		return usage(err)
+	}
 	program, err := keepProgram(c.Data)
 	if err != nil {
 		return usage(err)
@@ -160,8 +168,11 @@ func (s *server) open(ctx context.Context) (err error) {
 	s.runner = runner.New(runner.Config{
 		Store: s.store, Sandbox: s.docker, Source: runner.GitSource{Mirrors: s.mirrors, Remote: s.remote},
 		Place: runner.Place{Region: c.Region, Account: c.Account, Proxy: c.Proxy.variables(),
-			URL: func(b *store.Build) string { return c.URL + "/builds/" + b.ID }},
-		Log: s.log, Dir: filepath.Join(c.Data, "run"), Slots: c.Slots, Warm: *c.Warm,
+			URL:    func(b *store.Build) string { return c.URL + "/builds/" + b.ID },
+			Public: s.public},
+		Credential: s.credential, Secrets: s.secrets,
+		Caches: filepath.Join(c.Data, "caches"), CacheLimits: cache.Limits{Size: int64(c.Caches.Size), Age: time.Duration(c.Caches.Age)},
+		Log: s.log, Dir: filepath.Join(c.Data, "run"), Slots: c.Slots, Warm: *c.Warm, Program: program,
 	})
 	s.metrics = newMetrics(s.store, s.intake, s.reporter, s.app)
 	s.http = s.handler()
@@ -247,6 +258,14 @@ func (s *server) page(id string, r store.Repo) string {
 	return s.config.URL + "/builds/" + id + "?k=" + key
 }
 
+// public is the address at which everybody may see a build; empty for one of a private repository.
+func (s *server) public(b *store.Build) string {
+	if b.Repo.Private {
+		return ""
+	}
+	return s.config.URL + "/builds/" + b.ID
+}
+
 // remote is where a repository's commits come from.
 func (s *server) remote(r store.Repo) (source.Remote, error) {
 	switch {
@@ -257,6 +276,19 @@ func (s *server) remote(r store.Repo) (source.Remote, error) {
 			Header: func(ctx context.Context) (string, func(), error) { return s.app.CloneHeader(ctx, r) }}, nil
 	}
 	return source.Remote{}, fmt.Errorf("forge %s is no longer configured", r.Forge)
+}
+
+// credential is what lets git in a build read the build's repository; nil at a forge that gives none.
+func (s *server) credential(ctx context.Context, r store.Repo) (c *agent.Credential, revoke func(), err error) {
+	if r.Forge != github.Name || s.app == nil {
+		return nil, nil, nil
+	}
+	token, expires, err := s.app.CloneToken(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	c = &agent.Credential{URL: s.config.GitHub.URL + "/" + r.Name + ".git", Username: "x-access-token", Password: token, Expires: expires}
+	return c, func() { s.app.Revoke(ctx, r, token) }, nil
 }
 
 // projects are the configured projects of a repository.
@@ -289,7 +321,7 @@ func (s *server) handler() *http.Server {
 	if s.local != nil {
 		s.local.Register(e)
 	}
-	pages := web.New(web.Config{Store: s.store, AdminToken: s.token, URL: s.config.URL, Version: version(), Log: s.log, Backup: s.backup, Checks: s.told})
+	pages := web.New(web.Config{Store: s.store, AdminToken: s.token, URL: s.config.URL, Version: version(), Log: s.log, Secrets: s.secrets.Own, Schema: buildspec.Schema(), Backup: s.backup, Checks: s.told})
 	pages.Register(e)
 	server := &http.Server{
 		Handler: e, ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: requestTime, IdleTimeout: idleTime,

@@ -58,12 +58,15 @@ func (c *Config) fill() {
 	setDefault(&b.Disk, 20<<30)
 	setDefault(&b.LogLimit, 1<<30)
 	setDefault(&b.Network, store.NetworkFull)
+	setDefault(&b.Cache, cacheOn)
 	r := &c.Retention
 	setDefault(&r.Builds, Duration(365*24*time.Hour))
 	setDefault(&r.Logs, Duration(90*24*time.Hour))
 	setDefault(&r.Artifacts, Duration(30*24*time.Hour))
 	setDefault(&r.Mirrors, Duration(30*24*time.Hour))
 	setDefault(&r.Images, Duration(30*24*time.Hour))
+	setDefault(&c.Caches.Size, 20<<30)
+	setDefault(&c.Caches.Age, Duration(14*24*time.Hour))
 	for i := range c.Projects {
 		p := &c.Projects[i]
 		if p.Forge == "" {
@@ -114,8 +117,18 @@ func (c *Config) settings() store.Settings {
 	return store.Settings{
 		Image: b.Image, Timeout: time.Duration(b.Timeout), QueueTimeout: time.Duration(b.QueueTimeout),
 		Memory: int64(b.Memory), CPUs: b.CPUs, Processes: b.Processes, Disk: int64(b.Disk), LogLimit: int64(b.LogLimit),
-		Network: b.Network, Sudo: b.Sudo != nil && *b.Sudo,
+		Network: b.Network, Sudo: b.Sudo != nil && *b.Sudo, Cache: cacheSetting(b.Cache),
 	}
+}
+
+// cacheOn is the setting for caches of the project's own commits.
+const cacheOn = "on"
+
+func cacheSetting(text string) string {
+	if text == cacheOn {
+		return ""
+	}
+	return text
 }
 
 // projectSettings are those of a configured project: its own over the server's.
@@ -134,13 +147,17 @@ func (c *Config) projectSettings(p *ProjectSettings) store.Settings {
 	if p.Sudo != nil {
 		s.Sudo = *p.Sudo
 	}
+	if p.Cache != "" {
+		s.Cache = cacheSetting(p.Cache)
+	}
+	s.NoArtifacts, s.SecondaryArtifacts = p.Artifacts != nil && !*p.Artifacts, p.SecondaryArtifacts
 	names := make([]string, 0, len(p.Variables))
 	for name := range p.Variables {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		s.Variables = append(s.Variables, store.Variable{Name: name, Value: p.Variables[name]})
+		s.Variables = append(s.Variables, store.Variable{Name: name, Value: p.Variables[name].Value, Type: p.Variables[name].Type})
 	}
 	return s
 }

@@ -133,6 +133,13 @@ func TestBuildspecs(t *testing.T) {
 	b.writeCaseTree()
 	b.write("package-lock.json", `{"name": "shop", "lockfileVersion": 3}`)
 	b.write("src/main.sh", "echo main\n")
+	for _, args := range [][]string{{"init", "--quiet"}, {"add", "--all"}, {"-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "--quiet", "--message=Begin"}} {
+		cmd := exec.Command("git", args...)
+		cmd.Dir = b.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
 	b.start()
 	ids := make([]string, len(entries))
 	for i, e := range entries {

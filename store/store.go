@@ -31,6 +31,7 @@
 //	told           build or notice id NUL check name => Told
 //	sandboxes      sandbox id => WaitingSandbox: started for a build to come
 //	images         image name => when a build last used an image that was pulled for one
+//	secrets, secret-values   see secret.go
 //	refs           repository name => map of ref to hash: what the built-in forge has delivered
 //
 // An update is on the disk when it returns (fsync); many at a time share one. Whoever waits for news watches: every update

@@ -422,7 +422,8 @@ func backupCommand() *cobra.Command {
 		Short: "Write a backup of a server's state while it runs",
 		Long: `Write a backup of everything a server knows: builds, logs, artifacts, deliveries, the
 repositories of the built-in forge, the keys behind links. The server goes on meanwhile. The
-backup holds the admin token: keep it as you keep that.
+backup holds the admin token: keep it as you keep that. Secrets are in it as they lie there,
+encrypted; their key is not: keep a copy of secrets.key elsewhere.
 
 ` + helpToken,
 		Example: `  buildsmith backup --output buildsmith-2026-05-01.backup

@@ -36,6 +36,7 @@ bench: ## the benchmarks that compare with doing it by hand
 	@deploy/setup.sh tests
 	@deploy/image.sh
 	BUILDSMITH_BENCH=1 go test -run '^TestMeasure' -v -timeout 60m ./cmd/buildsmith
+	go test -run '^$$' -bench . -timeout 60m ./runner/cache ./store ./runner/buildspec ./runner/report ./runner/agent
 
 fuzz: ## every fuzz target for a while (FUZZTIME=30s)
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \

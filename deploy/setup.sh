@@ -84,6 +84,7 @@ if [ "${1:-}" = tests ]; then
 	install openssl openssl
 	install jq jq
 	install unzip unzip
+	install zstd zstd
 	install ip iproute2
 	docker compose version >/dev/null 2>&1 || install docker-compose docker-compose
 	here=$(cd "$(dirname "$0")/.." && pwd)

@@ -230,6 +230,9 @@ func (b *build) list(phase Phase, commands []string, finally bool, cred *syscall
 			continue
 		}
 		b.log.Logf("Command did not exit successfully %s exit status %d", shown, status)
+		if word := bashWord.FindString(text); word != "" && (status == 127 || status == 2) && b.shell.argv0 != "bash" {
+			b.log.Logf("%s may be what failed: it is bash's, and the shell is %s. Write `env: {shell: bash}` if the image has bash", strings.TrimSpace(word), b.shell.program)
+		}
 		message := fmt.Sprintf("Error while executing command: %s. Reason: exit status %d", clip(b.log.mask.text(shown), maxMessage/2), status)
 		if exit.Message != "" {
 			message += " (" + exit.Message + ")"
@@ -238,6 +241,9 @@ func (b *build) list(phase Phase, commands []string, finally bool, cred *syscall
 	}
 	return nil
 }
+
+// bashWord is what bash understands and other shells do not: the usual reason for status 127 or 2 of a command that works by hand.
+var bashWord = regexp.MustCompile(`\[\[ |(?m:^|[;&|(]\s*)source |<\(|\w+=\(|\bdeclare -|\bshopt\b|\bpipefail\b`)
 
 func (b *build) isCut() bool {
 	select {

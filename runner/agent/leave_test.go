@@ -324,3 +324,27 @@ func TestCacheIsCarriedOver(t *testing.T) {
 		t.Errorf("%q\n%s", got, output(events))
 	}
 }
+
+// TestHintOfBash has commands fail in a shell that is not the one they were written for.
+func TestHintOfBash(t *testing.T) {
+	for command, hint := range map[string]string{
+		"[[ -d /tmp ]] && echo yes": "[[ may be what failed: it is bash's, and the shell is /bin/sh. Write `env: {shell: bash}` if the image has bash",
+		"a=(1 2); echo $a":          "a=( may be what failed",
+		"source ./env; true":        "",
+		"source ./env":              "source may be what failed",
+		"set -o pipefail":           "pipefail may be what failed",
+		"cat <(echo 1)":             "<( may be what failed",
+		"nosuchcommand":             "",
+		"echo '[[ x'; exit 1":       "",
+	} {
+		text := output(run(t, build(command)))
+		if got := strings.Contains(text, "may be what failed"); got != (hint != "") || !strings.Contains(text, hint) {
+			t.Errorf("%s: want %q\n%s", command, hint, text)
+		}
+	}
+	job := build("[[ -d /tmp ]] && nosuchcommand")
+	job.Shell = "bash"
+	if text := output(run(t, job)); strings.Contains(text, "may be what failed") {
+		t.Error(text)
+	}
+}

@@ -58,6 +58,10 @@ func TestLintWithoutASpec(t *testing.T) {
 	if got := Lint([]byte("version: 0.2\n"), nil); got != nil {
 		t.Errorf("without a spec: %v", got)
 	}
+	spec, _ = mustParse(t, "version: 0.2\nphases: {build: {on-failure: RETRY-1, commands: [a]}}\n")
+	if got := Lint([]byte("version: 0.2\nphases: {build: {on-failure: '', commands: [a]}}\n"), spec); got != nil {
+		t.Errorf("of another valid text: %v", got)
+	}
 	if got := Lint([]byte("version: 0.3\n"), spec); got != nil {
 		t.Errorf("of another text: %v", got)
 	}

@@ -55,10 +55,12 @@ func (l *linter) values() {
 	if b := l.spec.Batch; b != nil {
 		l.batch(b)
 	}
-	for i, p := range l.spec.Phases {
-		path := "phases." + phaseNames[i].key + ".on-failure"
-		if n := l.value(path); n != nil && p.OnFailure.Action == Retry && !retryCount.MatchString(strings.TrimPrefix(n.Value[len(Retry):], "-")) {
-			l.problemf(n, codeRetry, path, "starts the build again up to %d times; say how often it may: RETRY-1", defaultRetries)
+	for _, phase := range phaseNames {
+		path := "phases." + phase.key + ".on-failure"
+		if n := l.value(path); n != nil {
+			if m := retry.FindStringSubmatch(strings.TrimSpace(n.Value)); m != nil && !retryCount.MatchString(m[1]) {
+				l.problemf(n, codeRetry, path, "starts the build again up to %d times; say how often it may: RETRY-1", defaultRetries)
+			}
 		}
 	}
 	if n := l.index["phases.install.runtime-versions.docker"].key; n != nil {

@@ -198,6 +198,17 @@ func TestLint(t *testing.T) {
 			"3:25 BS212 phases.install.on-failure: starts the build again up to 3 times; say how often it may: RETRY-1\n" +
 				"4:27 BS212 phases.pre_build.on-failure: starts the build again up to 3 times; say how often it may: RETRY-1"},
 
+		// BS220
+		{"exports", "version: 0.2\nenv: {parameter-store: {S: s}, secrets-manager: {T: t}, exported-variables: [S, A, AWS_X, T]}\n" + phases,
+			"2:78 BS220 env.exported-variables: S is a secret and is not exported; leave it out\n" +
+				"2:84 BS220 env.exported-variables: AWS_X is not exported, since names that begin with AWS_ never are; export it under another name\n" +
+				"2:91 BS220 env.exported-variables: T is a secret and is not exported; leave it out"},
+
+		// What stands before a program.
+		{"prefixes", command("timeout -s KILL 60 apt-get install x", "A=b nice -n 5 env C=d yum install x", "env -i"),
+			"5:7 BS215 phases.build.commands: timeout -s KILL 60 apt-get install x asks whether to go on, and nobody answers; write apt-get -y\n" +
+				"6:7 BS215 phases.build.commands: A=b nice -n 5 env C=d yum install x asks whether to go on, and nobody answers; write yum -y"},
+
 		// BS213 and BS214
 		{"downloads", command("curl -s https://a | env A=b bash -", "sh -c \"$(wget -qO- https://a)\"", "curl -s https://a | tar xz", "curl -s https://a | tee f"),
 			"5:7 BS213 phases.build.commands: if curl fails, bash runs half a program, or none, and succeeds; download into a file first, then run that\n" +

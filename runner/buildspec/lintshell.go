@@ -123,7 +123,14 @@ func (c *command) name() (string, []word) {
 		switch words[0].text {
 		case "sudo", "env", "nice", "time", "nohup", "exec", "command", "timeout", "npx", "xargs":
 			rest := words[1:]
-			for len(rest) > 0 && (strings.HasPrefix(rest[0].text, "-") || isAssignment(rest[0]) || words[0].text == "timeout" && startsWithDigit(rest[0].text)) {
+			for len(rest) > 0 {
+				option := strings.HasPrefix(rest[0].text, "-")
+				if !option && !isAssignment(rest[0]) && (words[0].text != "timeout" || !startsWithDigit(rest[0].text)) {
+					break
+				}
+				if option && len(rest) > 1 && slices.Contains([]string{"-s", "-k", "-n", "-u", "-g", "-I", "-P", "-L"}, rest[0].text) {
+					rest = rest[1:] // its value
+				}
 				rest = rest[1:]
 			}
 			if len(rest) == 0 {

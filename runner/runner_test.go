@@ -93,6 +93,11 @@ func settings() store.Settings {
 
 func (b *bench) submit(change func(*store.Build)) store.Build {
 	b.t.Helper()
+	return b.submitTo(testRepo, change)
+}
+
+func (b *bench) submitTo(repo store.Repo, change func(*store.Build)) store.Build {
+	b.t.Helper()
 	build := store.Build{
 		Check:    "buildsmith",
 		Trigger:  store.Trigger{Commit: strings.Repeat("a", 40), SourceVersion: "main", Initiator: "test"},
@@ -102,7 +107,7 @@ func (b *bench) submit(change func(*store.Build)) store.Build {
 		change(&build)
 	}
 	err := b.store.Update(func(tx *store.Tx) error {
-		p, err := tx.Project(testRepo, "")
+		p, err := tx.Project(repo, "")
 		if err == nil {
 			build, err = tx.Submit(p, build)
 		}

@@ -94,3 +94,20 @@ func (r *Runner) sweepCaches() {
 		r.Log.Info("removed caches that were not used", "caches", swept.Entries, "bytes", swept.Bytes)
 	}
 }
+
+// shrinkCaches removes half of what caches hold: what they save is worth less than the builds that a full disk keeps waiting. It is
+// called again while the disk is full.
+func (r *Runner) shrinkCaches() {
+	if r.caches == nil {
+		return
+	}
+	bytes, entries, err := r.caches.Size()
+	if err == nil && entries > 0 {
+		var swept cache.Swept
+		swept, err = r.caches.Sweep(cache.Limits{Size: max(1, bytes/2), Age: r.CacheLimits.Age})
+		r.Log.Info("removed caches, since the disk is nearly full", "caches", swept.Entries, "bytes", swept.Bytes)
+	}
+	if err != nil {
+		r.Log.Warn("removing caches", "err", err)
+	}
+}

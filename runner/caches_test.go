@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"buildsmith/runner/cache"
 	"buildsmith/store"
@@ -88,5 +89,54 @@ func TestWhoReadsWhoseCache(t *testing.T) {
 	}
 	if x := build("k", "refs/heads/main", nil); read(x) != "18" {
 		t.Errorf("read %q\n%s", read(x), b.log(x.ID))
+	}
+}
+
+// TestFullDiskTakesCaches has a disk that is nearly full: what caches hold goes, until builds can begin or nothing is left.
+func TestFullDiskTakesCaches(t *testing.T) {
+	s, err := store.Open(t.TempDir(), store.Options{Reserve: 1 << 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	b := newBench(t, nil)
+	b.store, b.config.Store = s, s
+	b.config.Caches = filepath.Join(t.TempDir(), "caches")
+	kept := &cache.Store{Dir: b.config.Caches}
+	if err := os.MkdirAll(b.config.Caches, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		name := filepath.Join(t.TempDir(), "archive")
+		f, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source := t.TempDir()
+		if err := os.WriteFile(filepath.Join(source, "x"), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cache.Pack(t.Context(), f, source, []string{"x"}, cache.PackOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		if _, err := kept.Keep("shop", cache.Other, name, cache.Meta{Key: fmt.Sprint("k", i), Version: cache.Version([]string{"x"})}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, n, err := kept.Size(); err != nil || n != 4 {
+		t.Fatal(n, err)
+	}
+	b.write("buildspec.yml", "version: 0.2\nphases: {build: {commands: [echo]}}\n")
+	b.submit(nil)
+	b.start()
+	for end := time.Now().Add(50 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		_, n, err := kept.Size()
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("%d caches are left, %v", n, err)
+		}
+		if n == 0 {
+			return
+		}
 	}
 }

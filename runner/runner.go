@@ -179,6 +179,7 @@ func (r *Runner) obstacle(ctx context.Context) string {
 		return err.Error()
 	}
 	if disk.Low() {
+		r.shrinkCaches()
 		return fmt.Sprintf("The disk of the build host is nearly full: %s of %s are free, %s are kept free. Nothing new begins.",
 			size(disk.Free), size(disk.Total), size(disk.Reserve))
 	}

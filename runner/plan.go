@@ -60,9 +60,9 @@ func plan(spec *buildspec.Spec, b *store.Build, place Place, specName string, va
 	exported, refused := planExports(spec.Env.Exported, variables)
 	job.Exported = exported
 	lines = append(lines, refused...)
-	uploads, refused := planUploads(spec, b)
-	job.Uploads = uploads
-	lines = append(lines, refused...)
+	if job.Uploads = planUploads(spec, b); spec.Artifacts != nil && b.Settings.NoArtifacts {
+		lines = append(lines, "The artifacts block is passed over: the project keeps no artifacts")
+	}
 	for _, r := range spec.Reports {
 		job.Reports = append(job.Reports, agent.Reports{Group: r.Name, Format: r.Format, Files: r.Files, BaseDirectory: r.BaseDirectory})
 	}
@@ -129,13 +129,10 @@ func planExports(names []string, variables []variable) (exported, lines []string
 }
 
 // planUploads gives the artifacts blocks of a job, the primary one first.
-func planUploads(spec *buildspec.Spec, b *store.Build) (uploads []agent.Artifacts, lines []string) {
+func planUploads(spec *buildspec.Spec, b *store.Build) (uploads []agent.Artifacts) {
 	a := spec.Artifacts
-	switch {
-	case a == nil:
-		return nil, nil
-	case b.Settings.NoArtifacts:
-		return nil, []string{"The artifacts block is passed over: the project keeps no artifacts"}
+	if a == nil || b.Settings.NoArtifacts {
+		return nil
 	}
 	for _, a := range append([]buildspec.Artifacts{*a}, a.Secondary...) {
 		uploads = append(uploads, agent.Artifacts{
@@ -144,10 +141,7 @@ func planUploads(spec *buildspec.Spec, b *store.Build) (uploads []agent.Artifact
 			Unknown: a.ID != "" && len(b.Settings.SecondaryArtifacts) > 0 && !slices.Contains(b.Settings.SecondaryArtifacts, a.ID),
 		})
 	}
-	if len(a.Secondary) == 0 {
-		lines = append(lines, "No secondary artifacts defined in buildspec")
-	}
-	return uploads, lines
+	return uploads
 }
 
 // planCache gives the cache of a job. A fork's build never saves one.

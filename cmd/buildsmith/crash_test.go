@@ -58,6 +58,8 @@ Expanding base directory path: .
 Assembling file list
 Expanding file paths for base directory .
 Found 1 file(s)
+Preparing to copy secondary artifacts
+No secondary artifacts defined in buildspec
 Phase complete: UPLOAD_ARTIFACTS State: SUCCEEDED
 Phase context status code:  Message: 
 `

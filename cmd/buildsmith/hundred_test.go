@@ -207,7 +207,7 @@ func TestNothingLeftBehind(t *testing.T) {
 }
 
 // stays matches what a data directory has beside the files of builds.
-var stays = regexp.MustCompile(`^(buildsmith\.db|admin\.token|git-hooks/post-receive|agent/[0-9a-f]{64}|(git|mirrors)/[^/]+(/[^/]+)?\.git/(HEAD|config|description|packed-refs|hooks/[a-z-]+|info/[a-z]+|refs/.+|objects/([0-9a-f]{2}/[0-9a-f]{38}|pack/pack-[0-9a-f]{40}\.[a-z]+|info/[a-z]+)))$`)
+var stays = regexp.MustCompile(`^(buildsmith\.db|admin\.token|secrets\.key|git-hooks/post-receive|agent/[0-9a-f]{64}|(git|mirrors)/[^/]+(/[^/]+)?\.git/(HEAD|config|description|packed-refs|hooks/[a-z-]+|info/[a-z]+|refs/.+|objects/([0-9a-f]{2}/[0-9a-f]{38}|pack/pack-[0-9a-f]{40}\.[a-z]+|info/[a-z]+)))$`)
 
 // engineHas lists what the engine keeps.
 func engineHas(t *testing.T) string {

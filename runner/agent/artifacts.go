@@ -52,9 +52,16 @@ func (b *build) pack() error {
 		return err
 	}
 	for i := range b.job.Uploads {
+		if i == 1 {
+			b.log.Logf("Preparing to copy secondary artifacts")
+		}
 		if err := b.packArtifacts(out, &b.job.Uploads[i]); err != nil {
 			return err
 		}
+	}
+	if len(b.job.Uploads) == 1 {
+		b.log.Logf("Preparing to copy secondary artifacts")
+		b.log.Logf("No secondary artifacts defined in buildspec")
 	}
 	return out.Close()
 }
@@ -64,7 +71,7 @@ func (b *build) packArtifacts(out *os.File, a *Artifacts) error {
 	at := "artifacts."
 	if a.ID != "" {
 		at = "artifacts.secondary-artifacts." + a.ID + "."
-		b.log.Logf("Preparing to copy secondary artifacts %s", a.ID)
+		b.log.Logf("Secondary artifacts %s", a.ID)
 	}
 	if a.Unknown {
 		return &failure{CodeClient, fmt.Sprintf("the project has no secondary artifact %q; name it in its secondary-artifacts", a.ID)}

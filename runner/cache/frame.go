@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 	"runtime"
 	"sync"
@@ -12,13 +11,13 @@ import (
 )
 
 const (
-	// chunkSize is about how much of the tar stream a frame holds. Larger ones compress a little better, smaller ones keep more
+	// chunkSize is about how much of the tar stream is packed at once. Larger ones compress a little better, smaller ones keep more
 	// processors busy and less memory.
 	chunkSize = 2 << 20
 	// largeFile is the size from which a file is cut in pieces of its own.
 	largeFile = 1 << 20
-	// maxFrame is more than any frame that Pack writes has, packed or not: a chunk, one more file, and their headers.
-	maxFrame = 16 << 20
+	// maxFrame is how many bytes a frame may have, packed or not. Pack makes none of more than half of it.
+	maxFrame = 8 << 20
 )
 
 // magic begins each frame's prefix: a skippable frame of four bytes, which are the length of the frame behind it.
@@ -163,15 +162,14 @@ func (f *frames) Close() {
 	f.wait.Wait()
 }
 
-// putFrame writes a frame and its prefix.
-func putFrame(w io.Writer, packed []byte) error {
-	if len(packed) > maxFrame {
-		return errors.New("a frame of the cache became too large")
+// appendFrames packs a part of the tar stream.
+func appendFrames(out []byte, encoder *zstd.Encoder, raw []byte) []byte {
+	for len(raw) > 0 {
+		n := min(len(raw), maxFrame/2) // what cannot be packed becomes a little longer
+		begin := len(out)
+		out = encoder.EncodeAll(raw[:n], append(out, magic+"\x00\x00\x00\x00"...))
+		binary.LittleEndian.PutUint32(out[begin+len(magic):], uint32(len(out)-begin-prefixSize))
+		raw = raw[n:]
 	}
-	prefix := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(packed)))
-	if _, err := w.Write(prefix); err != nil {
-		return err
-	}
-	_, err := w.Write(packed)
-	return err
+	return out
 }

@@ -31,7 +31,7 @@ var ErrNothing = errors.New("cache.paths: nothing there to save")
 // Pack writes an archive of what the patterns of cache.paths match, relative to root or absolute. Links stay links, and
 // empty directories are kept. What is no file, directory or link is passed over, and so is what cannot be read or is gone before
 // its turn; a file that becomes shorter meanwhile ends in zeros. The same files make the same archive, whatever order they are
-// found in. An error leaves a part of an archive written.
+// found in. After an error a part of an archive was written.
 func Pack(ctx context.Context, w io.Writer, root string, patterns []string, o PackOptions) (Stats, error) {
 	began := time.Now()
 	n := &notes{logf: o.Logf}
@@ -43,7 +43,8 @@ func Pack(ctx context.Context, w io.Writer, root string, patterns []string, o Pa
 	if len(items) == 0 {
 		return Stats{}, ErrNothing
 	}
-	p := &packer{ctx: ctx, order: make(chan *chunk, workers()+6)}
+	// Some more chunks than workers: one that is slow keeps the others waiting less.
+	p := &packer{limit: o.Limit, order: make(chan *chunk, workers()+6)}
 	p.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(workers()), zstd.WithEncoderLevel(level), zstd.WithLowerEncoderMem(false))
 	if err != nil {
 		return Stats{}, err
@@ -60,9 +61,6 @@ func Pack(ctx context.Context, w io.Writer, root string, patterns []string, o Pa
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	if err == nil && o.Limit > 0 && s.Bytes > o.Limit {
-		err = errTooLarge(o.Limit)
-	}
 	s.Took = time.Since(began)
 	return s, err
 }
@@ -73,23 +71,24 @@ const level = zstd.SpeedFastest
 type packer struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
+	limit   int64
 	encoder *zstd.Encoder
 	order   chan *chunk
 	wait    sync.WaitGroup
 }
 
-// A chunk is what becomes one frame: some items, or a piece of a large file.
+// A chunk is what is packed at once: some items, or a piece of a large file.
 type chunk struct {
 	items []*item
 	large *large
 	piece int64
 
-	raw, packed *[]byte
-	done        chan struct{} // closed when the rest is set
-	entries     int
-	files       int
-	bytes       int64
-	notes       []string
+	done    chan struct{} // closed when the rest is set
+	packed  *[]byte
+	entries int
+	files   int
+	bytes   int64
+	notes   []string
 }
 
 // A large is a file of several pieces. Its size is fixed when it is opened.
@@ -205,10 +204,11 @@ func (p *packer) write(w io.Writer, n *notes) (Stats, error) {
 	var s Stats
 	entries := 0
 	put := func(packed []byte) error {
-		if err := putFrame(w, packed); err != nil {
+		n, err := w.Write(packed)
+		s.Packed += int64(n)
+		if err != nil {
 			return fmt.Errorf("writing the cache: %w", err)
 		}
-		s.Packed += int64(prefixSize + len(packed))
 		return nil
 	}
 	for c := range p.order {
@@ -216,13 +216,16 @@ func (p *packer) write(w io.Writer, n *notes) (Stats, error) {
 		for _, text := range c.notes {
 			n.add("%s", text)
 		}
+		entries += c.entries
+		s.Files += c.files
+		s.Bytes += c.bytes
+		if p.limit > 0 && s.Bytes > p.limit { // files have grown
+			return s, errTooLarge(p.limit)
+		}
 		if err := put(*c.packed); err != nil {
 			return s, err
 		}
 		buffers.Put(c.packed)
-		entries += c.entries
-		s.Files += c.files
-		s.Bytes += c.bytes
 	}
 	var end sink
 	t := tar.NewWriter(&end)
@@ -230,7 +233,7 @@ func (p *packer) write(w io.Writer, n *notes) (Stats, error) {
 	if err := errors.Join(err, t.Close()); err != nil {
 		return s, err
 	}
-	return s, put(p.encoder.EncodeAll(end, nil))
+	return s, put(appendFrames(nil, p.encoder, end))
 }
 
 // endRecord is the PAX record of the last entry that holds the number of the others. It is one that every tar knows.
@@ -244,7 +247,7 @@ func (s *sink) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// pack makes the frame of a chunk.
+// pack reads and packs a chunk.
 func (p *packer) pack(c *chunk) {
 	raw := buffers.Get().(*[]byte)
 	out := sink(grown((*raw)[:0], chunkSize+chunkSize/4))
@@ -266,7 +269,7 @@ func (p *packer) pack(c *chunk) {
 	}
 	*raw = out
 	c.packed = buffers.Get().(*[]byte)
-	*c.packed = p.encoder.EncodeAll(out, (*c.packed)[:0])
+	*c.packed = appendFrames((*c.packed)[:0], p.encoder, out)
 	buffers.Put(raw)
 }
 

@@ -206,11 +206,13 @@ func TestPackWhileChanging(t *testing.T) {
 	if files["m/z/last"] != "7" || files["m/z/more"] != "more" {
 		t.Errorf("others are %q and %q", files["m/z/last"], files["m/z/more"])
 	}
-	must(t, os.Truncate(at("large"), 0))
-	out.Reset()
-	out.do = func() { must(t, os.Truncate(at("large"), 50)) }
-	if _, err := cache.Pack(t.Context(), &out, root, []string{"m/p1", "m/large", "m/z/more"}, cache.PackOptions{Limit: cache.LargeFile + 2}); err == nil {
-		t.Error("no limit")
+
+	// The limit holds for what files have become.
+	must(t, os.Truncate(at("z/last"), cache.LargeFile))
+	out = meanwhile{do: func() { must(t, os.Truncate(at("z/last"), 1<<30)) }}
+	_, err = cache.Pack(t.Context(), &out, root, []string{"m/p*", "m/z/last"}, cache.PackOptions{Limit: 50 << 20})
+	if want := "cache.paths: they match more than 52428800 bytes, which is the limit"; err == nil || err.Error() != want {
+		t.Errorf("error is %v, want %s", err, want)
 	}
 }
 
@@ -239,6 +241,25 @@ func descriptors(t *testing.T) int {
 		t.Skip(err)
 	}
 	return len(files)
+}
+
+// TestManyNames packs a file with more names than there is room for in a frame.
+func TestManyNames(t *testing.T) {
+	root := t.TempDir()
+	name := strings.Repeat("x", 200)
+	plant(t, root, map[string]string{"m/first": "text"})
+	for i := range 6000 {
+		must(t, os.Link(filepath.Join(root, "m/first"), filepath.Join(root, "m", fmt.Sprint(name, i))))
+	}
+	archive, packed := pack(t, root, "m")
+	got := t.TempDir()
+	restored, err := unpack(t, archive, got, got)
+	if err != nil || restored.Files != 6001 || packed.Files != 6001 || packed.Bytes != 4 {
+		t.Errorf("packed %+v, restored %+v, %v", packed, restored, err)
+	}
+	if !sameFile(t, filepath.Join(got, "m/first"), filepath.Join(got, "m", name+"5999")) {
+		t.Error("they are not one file")
+	}
 }
 
 // TestNotes logs no more than some lines.

@@ -58,7 +58,7 @@ func unpack(ctx context.Context, archive io.Reader, root string, o RestoreOption
 	if o.Root == "" {
 		o.Root = "/"
 	}
-	r := &restorer{ctx: ctx, options: o, notes: notes{logf: o.Logf}, waiting: map[string][]place{}, stopped: map[*node]bool{}}
+	r := &restorer{ctx: ctx, options: o, notes: notes{logf: o.Logf}, except: slices.Concat(never, o.Except), waiting: map[string][]place{}, stopped: map[*node]bool{}}
 	defer r.notes.end()
 	defer func() { r.forest.end(r.src, r.abs) }()
 	var err error
@@ -101,6 +101,7 @@ type restorer struct {
 	ctx      context.Context
 	options  RestoreOptions
 	notes    notes
+	except   []string // that nothing may be made below
 	forest   forest
 	src, abs *node
 	makers   *makers
@@ -224,7 +225,7 @@ func (r *restorer) excepted(top *node, name string) bool {
 		return false
 	}
 	name = "/" + name
-	for _, dir := range slices.Concat(never, r.options.Except) {
+	for _, dir := range r.except {
 		if name == dir || strings.HasPrefix(name, dir+"/") {
 			r.notes.add("Skipping %s: nothing is restored there", name)
 			return true

@@ -125,7 +125,7 @@ func TestBomb(t *testing.T) {
 	h := regular("src/a", "")
 	h.PAXRecords = map[string]string{"comment": strings.Repeat("a", 1<<20-100)}
 	raw := stream(t, h)
-	archive := bytes.Repeat(frame(t, bytes.Repeat(raw[:len(raw)-1024], 10)), 100)
+	archive := bytes.Repeat(frame(t, bytes.Repeat(raw[:len(raw)-1024], 5)), 200)
 	root := t.TempDir()
 	_, err := cache.Unpack(t.Context(), bytes.NewReader(archive), root, cache.RestoreOptions{Root: root, Limit: 1 << 20, Entries: 100})
 	if want := "the cache is damaged: it becomes too large"; err == nil || err.Error() != want {

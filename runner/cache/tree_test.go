@@ -215,7 +215,11 @@ func frame(t testing.TB, raw []byte, o ...zstd.EOption) []byte {
 // forge is an archive of entries, and of the entry that ends it.
 func forge(t testing.TB, entries ...forged) []byte {
 	t.Helper()
-	return frame(t, stream(t, append(entries, end(len(entries)))...))
+	var archive []byte
+	for part := range slices.Chunk(stream(t, append(entries, end(len(entries)))...), cache.MaxFrame/2) {
+		archive = append(archive, frame(t, part)...)
+	}
+	return archive
 }
 
 // unpack restores an archive below root, and what is absolute below another directory.

@@ -137,17 +137,28 @@ func (l *Lease) Release() {
 func (l *Lease) prepare(ctx context.Context) error {
 	l.mirror.fetch.Lock()
 	defer l.mirror.fetch.Unlock()
-	_, err := os.Stat(filepath.Join(l.mirror.path, "HEAD"))
-	if l.remote.Path != "" {
+	_, head := os.Stat(filepath.Join(l.mirror.path, "HEAD"))
+	_, objects := os.Stat(l.Objects)
+	if err := errors.Join(head, objects); l.remote.Path != "" {
 		return err
-	}
-	if err != nil {
-		// A directory that was left without HEAD is made again: git init completes what is there.
-		if _, err := l.mirrors.git.run(ctx, l.mirrors.dir, nil, "init", "--quiet", "--bare", "--template=", "--", l.mirror.path); err != nil {
+	} else if err != nil {
+		if err := l.make(ctx); err != nil {
 			return err
 		}
 	}
 	return os.WriteFile(filepath.Join(l.mirror.path, usedName), nil, 0o600)
+}
+
+// make makes an empty mirror. It has its name only when it is whole: git can be killed at any moment.
+func (l *Lease) make(ctx context.Context) error {
+	dir := filepath.Join(l.mirrors.dir, "new-"+filepath.Base(l.mirror.path))
+	if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(l.mirror.path)); err != nil {
+		return err
+	}
+	if _, err := l.mirrors.git.run(ctx, l.mirrors.dir, nil, "init", "--quiet", "--bare", "--template=", "--", dir); err != nil {
+		return err
+	}
+	return os.Rename(dir, l.mirror.path)
 }
 
 // usedName is a file in a mirror whose time tells when it was last leased.

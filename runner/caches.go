@@ -3,6 +3,8 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"buildsmith/runner/agent"
@@ -41,6 +43,9 @@ func (f *follower) keepCache() {
 		return
 	}
 	name := filepath.Join(f.r.exchangeDir(f.b.Sandbox.ID), agent.CacheName)
+	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		return // it was taken before the server died
+	}
 	_, err := f.r.caches.Keep(f.b.ProjectKey, scope(&f.b), name, cache.Meta{Key: c.Key, Version: c.Version, Files: c.Files, Bytes: c.Size}, f.b.Settings.Disk)
 	switch {
 	case err == nil, errors.Is(err, cache.ErrExists):

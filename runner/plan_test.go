@@ -103,9 +103,11 @@ func TestPrecedence(t *testing.T) {
 	everywhere.Region, everywhere.Account = "eu-north-1", "123456789012"
 	everywhere.Proxy = []store.Variable{{Name: "A", Value: "proxy"}, {Name: "http_proxy", Value: "proxy"}, {Name: "https_proxy", Value: "proxy"}}
 	everywhere.Extra = []store.Variable{{Name: "C", Value: "extra"}}
+	everywhere.Public = func(b *store.Build) string { return "http://public/" + b.ID[:8] }
 	job, _, _ := plan(spec, b, everywhere, "buildspec.yml", nil)
 	for _, want := range []string{
 		"A=spec", "B=start", "C=extra", "CODEBUILD_CI=true", "HOME=/root", "http_proxy=spec", "https_proxy=proxy", "AWS_REGION=eu-north-1",
+		"CODEBUILD_PUBLIC_BUILD_URL=http://public/0190b3f2",
 		"CODEBUILD_PROJECT_ARN=arn:aws:codebuild:eu-north-1:123456789012:project/octo-hello",
 	} {
 		name, _, _ := strings.Cut(want, "=")

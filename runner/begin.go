@@ -356,7 +356,10 @@ func (w *work) findSpec(dir string) (specText, *ending) {
 	}
 	name := w.b.Settings.Buildspec
 	if inline(name) {
-		return specText{name: "the project's buildspec", text: []byte(name)}, nil
+		return specText{name: inlineName, text: []byte(name)}, nil
+	}
+	if strings.HasPrefix(name, "arn:") {
+		return specText{}, failed(phase, "YAML_FILE_ERROR", "the buildspec is %s: buildspecs in S3 are not supported; name a file of the source, or write the text", name)
 	}
 	standard := name == ""
 	if standard {
@@ -377,6 +380,9 @@ func (w *work) findSpec(dir string) (specText, *ending) {
 	}
 	return specText{}, failed(phase, "YAML_FILE_ERROR", "The buildspec %s cannot be read: %v", name, err)
 }
+
+// inlineName is what CodeBuild's log calls a buildspec that is no file of the source.
+const inlineName = "/codebuild/readonly/buildspec.yml"
 
 // inline reports whether a project's buildspec is its text, and not the name of a file.
 func inline(spec string) bool {

@@ -91,8 +91,11 @@ func planPhases(spec *buildspec.Spec, b *store.Build) (phases []agent.Phase, ske
 		for _, c := range p.Finally {
 			phase.Finally = append(phase.Finally, c.Text)
 		}
-		if n := len(p.Commands) + len(p.Finally); n > 0 {
+		n := len(p.Commands) + len(p.Finally)
+		if n > 0 {
 			skeleton = append(skeleton, p.Name)
+		}
+		if n > 0 || len(p.Runtimes) > 0 {
 			counts = append(counts, fmt.Sprintf(" %s: %d commands", p.Name, n))
 		}
 		phases = append(phases, phase)

@@ -301,7 +301,7 @@ func (i *Intake) startRequest(ctx context.Context, p *pending) (decision, error)
 	if reason != "" {
 		return nothing("%s", reason), nil
 	}
-	t.Actor, t.Initiator, t.Delivery = store.Account{Login: r.By}, r.By, p.delivery.Seq
+	t.Actor, t.Initiator, t.Delivery = store.Account{Login: r.By}, initiatorOf(r.By), p.delivery.Seq
 	alone := len(i.known(stored.Repo)) == 1
 	return func(tx *store.Tx) (verdict, error) {
 		now, ok, err := tx.ProjectByName(stored.Name)
@@ -316,6 +316,14 @@ func (i *Intake) startRequest(ctx context.Context, p *pending) (decision, error)
 		b, err := tx.Submit(now, store.Build{Check: checkName(now.Name, alone), Trigger: t, Settings: settings, AskedBy: r.By})
 		return verdict{builds: []string{b.ID}}, err
 	}, nil
+}
+
+// initiatorOf is who asked, as one word: CODEBUILD_INITIATOR is the name of a user.
+func initiatorOf(by string) string {
+	if fields := strings.Fields(by); len(fields) > 0 {
+		return fields[len(fields)-1]
+	}
+	return "api"
 }
 
 // pullNumber is a version that names a pull request.

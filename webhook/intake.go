@@ -419,6 +419,9 @@ func (i *Intake) prepare(ctx context.Context, p *pending) (decision, error) {
 // specName is the buildspec of a project that is not configured.
 const specName = "buildspec.yml"
 
+// nearMiss is a name that people give it.
+const nearMiss = "buildspec.yaml"
+
 // projects gives the projects of a repository that a commit concerns: the configured ones, or the repository itself if
 // the commit has a buildspec. The reason says why there is none.
 func (i *Intake) projects(ctx context.Context, r store.Repo, commit string) (list []Project, reason string, err error) {
@@ -434,7 +437,13 @@ func (i *Intake) projects(ctx context.Context, r store.Repo, commit string) (lis
 		return nil, "", fmt.Errorf("looking for %s: %w", specName, err)
 	}
 	if !there {
-		return nil, fmt.Sprintf("there is no %s in commit %.12s", specName, commit), nil
+		reason := fmt.Sprintf("there is no %s in commit %.12s", specName, commit)
+		if near, err := forge.HasFile(ctx, r, commit, nearMiss); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, "", fmt.Errorf("looking for %s: %w", nearMiss, err)
+		} else if near {
+			reason += ": " + nearMiss + " is there, but the name is " + specName
+		}
+		return nil, reason, nil
 	}
 	return []Project{{Settings: i.Settings}}, "", nil
 }

@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"buildsmith/checks"
 	"buildsmith/checks/web"
 	"buildsmith/store"
 
@@ -351,7 +352,7 @@ func printReport(out io.Writer, r *web.Report) {
 		fmt.Fprintf(out, ", %d tests, %d failed, %d skipped", t.Total, t.Statuses[store.CaseFailed]+t.Statuses[store.CaseError], t.Statuses[store.CaseSkipped])
 	}
 	if c := r.Coverage; c != nil && c.LinePercent != nil {
-		fmt.Fprintf(out, ", %.1f %% of the lines covered", *c.LinePercent)
+		fmt.Fprintf(out, ", %s of the lines covered", checks.Percent(*c.LinePercent))
 	}
 	fmt.Fprintln(out)
 	for _, p := range r.Problems {

@@ -194,10 +194,13 @@ func scratchDir() (string, error) {
 	return os.MkdirTemp(base, "buildsmith-run-")
 }
 
+// workingTree is what is built here, in place of a branch or a commit.
+const workingTree = "working tree"
+
 // localRepo is what stands for a repository: the directory, so that each has caches of its own.
 func localRepo(dir string) store.Repo {
 	sum := sha256.Sum256([]byte(dir))
-	return store.Repo{Forge: "run", ID: hex.EncodeToString(sum[:8]), Name: "local", Private: true}
+	return store.Repo{Forge: "run", ID: hex.EncodeToString(sum[:8]), Name: "local", CloneURL: "file://" + dir, Private: true}
 }
 
 // follow runs the build to its end and prints its log as it grows. When ctx is done first, the build is stopped.
@@ -214,8 +217,10 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 		return build, err
 	}
 	extra := []store.Variable{{Name: "CODEBUILD_LOCAL_BUILD", Value: "true"}, {Name: "CODEBUILD_CI", Value: "false"}}
-	for id := range o.secondary {
-		extra = append(extra, store.Variable{Name: "CODEBUILD_SRC_DIR_" + id, Value: runner.SecondaryDir(id)})
+	for id, dir := range o.secondary {
+		extra = append(extra, store.Variable{Name: "CODEBUILD_SRC_DIR_" + id, Value: runner.SecondaryDir(id)},
+			store.Variable{Name: "CODEBUILD_SOURCE_REPO_URL_" + id, Value: "file://" + dir},
+			store.Variable{Name: "CODEBUILD_SOURCE_VERSION_" + id, Value: workingTree})
 	}
 	c := runner.Config{
 		Store: s, Sandbox: engine, Source: runner.DirSource{Dir: o.dir, Secondary: o.secondary, Mount: o.mount, Scratch: s.Dir()},

@@ -3,7 +3,9 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,7 +58,7 @@ func (o *runOptions) build() (b store.Build, list []buildspec.Problem, err error
 		return b, nil, err
 	}
 	b.Check = "buildsmith"
-	b.Trigger = store.Trigger{SourceVersion: "working tree", Initiator: "local"}
+	b.Trigger = store.Trigger{SourceVersion: workingTree, Initiator: "local"}
 	if hash, err := exec.Command("git", "-C", o.dir, "rev-parse", "--verify", "--quiet", "HEAD").Output(); err == nil {
 		if commit := strings.TrimSpace(string(hash)); store.ValidHash(commit) {
 			b.Trigger.Commit = commit
@@ -89,7 +91,11 @@ func (o *runOptions) setSources(args []string) error {
 		} else if !info.IsDir() {
 			return fmt.Errorf("--source %s: %s is no directory", text, dir)
 		}
-		o.secondary[id] = dir
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		o.secondary[id] = abs
 	}
 	if o.dir == "" {
 		o.dir = "."
@@ -103,7 +109,11 @@ func (o *runOptions) readSpec(b *store.Build) (text []byte, inline bool, err err
 		b.Spec = "buildspec.yml"
 	}
 	if filepath.IsLocal(b.Spec) {
-		if text, err = os.ReadFile(filepath.Join(o.dir, b.Spec)); err == nil || o.buildspec == "" {
+		text, err = os.ReadFile(filepath.Join(o.dir, b.Spec))
+		if _, near := os.Stat(filepath.Join(o.dir, "buildspec.yaml")); errors.Is(err, fs.ErrNotExist) && o.buildspec == "" && near == nil {
+			err = fmt.Errorf("%w: buildspec.yaml is there, but the name is buildspec.yml", err)
+		}
+		if err == nil || o.buildspec == "" {
 			return text, false, err
 		}
 	}

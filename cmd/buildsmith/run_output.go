@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -81,7 +82,7 @@ func (o *runOptions) unpackAll(s *store.Store, b *store.Build, messages io.Write
 		if a == nil || dir == "" {
 			return nil
 		}
-		n, err := unpack(s, b.ID, a.ID, dir)
+		n, err := unpack(s, b, a.ID, dir)
 		if err != nil {
 			return fmt.Errorf("unpacking the %s: %w", strings.ToLower(what), err)
 		}
@@ -100,8 +101,8 @@ func (o *runOptions) unpackAll(s *store.Store, b *store.Build, messages io.Write
 
 // unpack writes one archive of a build below dir, as files of the caller's. What is there already is replaced; no link is
 // followed out of dir.
-func unpack(s *store.Store, build, id, dir string) (int, error) {
-	archive, err := s.OpenArtifacts(build, id)
+func unpack(s *store.Store, b *store.Build, id, dir string) (int, error) {
+	archive, err := s.OpenArtifacts(b.ID, id)
 	if err != nil {
 		return 0, err
 	}
@@ -120,11 +121,39 @@ func unpack(s *store.Store, build, id, dir string) (int, error) {
 	}
 	defer root.Close()
 	for _, entry := range z.File {
+		if id == store.ReportFiles {
+			entry.Name = byGroup(b, entry.Name)
+		}
 		if err := unpackOne(root, entry); err != nil {
 			return 0, err
 		}
 	}
 	return len(z.File), nil
+}
+
+// byGroup is the name of a file of a report with its group's name in place of its number.
+func byGroup(b *store.Build, name string) string {
+	number, rest, _ := strings.Cut(name, "/")
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= len(b.Reports) {
+		return name
+	}
+	group := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("/\\:", r) || r < ' ' {
+			return '_'
+		}
+		return r
+	}, b.Reports[i].Group)
+	for j := range i { // two groups of one name
+		if b.Reports[j].Group == b.Reports[i].Group {
+			group += "_" + number
+			break
+		}
+	}
+	if !filepath.IsLocal(group) || len(group) > 200 {
+		return name
+	}
+	return group + "/" + rest
 }
 
 func unpackOne(root *os.Root, entry *zip.File) error {
@@ -161,7 +190,7 @@ func printResults(out io.Writer, reports []store.ReportSummary, exported []store
 	for _, r := range reports {
 		switch percent, ok := r.Coverage.LinePercent(); {
 		case r.Type == store.ReportCoverage && ok:
-			fmt.Fprintf(out, "Report %s: %s, %.1f %% of the lines covered\n", checks.Plain(r.Group), r.Status, percent)
+			fmt.Fprintf(out, "Report %s: %s, %s of the lines covered\n", checks.Plain(r.Group), r.Status, checks.Percent(percent))
 		case r.Type == store.ReportCoverage:
 			fmt.Fprintf(out, "Report %s: %s\n", checks.Plain(r.Group), r.Status)
 		default:

@@ -491,7 +491,7 @@ func TestWorkingDirectoryIsGone(t *testing.T) {
 	if got := printed(events); got != "src1\n" {
 		t.Errorf("printed %q", got)
 	}
-	if !strings.Contains(output(events), "/src1/sub is gone; moving to ") {
+	if !strings.Contains(output(events), "/src1/sub cannot be entered; moving to ") {
 		t.Error(output(events))
 	}
 }
@@ -551,7 +551,7 @@ ln -s css dist/dirlink; mkfifo dist/fifo; ln dist/app.js dist/hard.js; ln -s now
 		{"links", agent.Artifacts{Files: []string{"*"}, BaseDirectory: "dist", EnableSymlinks: true},
 			"app.js app.js.map around dangling dirlink hard.js link.js out.txt"},
 		{"limit", agent.Artifacts{Files: []string{"**/*"}, Limit: 20}, "the artifacts have more than 20 bytes, which is the limit"},
-		{"name that climbs", agent.Artifacts{Files: []string{"README.md"}, Name: "../x"}, `the artifact's name is "../x"; it is relative and has no ..`},
+		{"name that climbs", agent.Artifacts{Files: []string{"README.md"}, Name: "../x"}, `the artifact's name is "../x"; it must be relative and have no ..`},
 		{"bad name", agent.Artifacts{Files: []string{"README.md"}, Name: "$(exit 3"}, `artifacts.name: expanding "$(exit 3" ended with status 2`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

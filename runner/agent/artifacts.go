@@ -86,7 +86,7 @@ func (b *build) packArtifacts(out *os.File, a *Artifacts) error {
 	}
 	for what, text := range map[string]string{"name": name, "s3-prefix": prefix} {
 		if text != "" && !filepath.IsLocal(text) {
-			return &failure{CodeClient, fmt.Sprintf("the artifact's %s is %q; it is relative and has no ..", what, text)}
+			return &failure{CodeClient, fmt.Sprintf("the artifact's %s is %q; it must be relative and have no ..", what, text)}
 		}
 	}
 	files, err := b.collect(at, a)
@@ -94,12 +94,15 @@ func (b *build) packArtifacts(out *os.File, a *Artifacts) error {
 		return err
 	}
 	return b.archive(out, Event{Kind: Packed, ID: a.ID, Message: name, Detail: prefix}, func(w *tar.Writer) (int, int64, error) {
-		p := &packer{tar: w, log: b.log, limit: a.Limit, links: a.EnableSymlinks, cut: b.isCut,
+		p := &packer{tar: w, log: b.log, limit: a.Limit, links: a.EnableSymlinks && !a.DiscardPaths, cut: b.isCut,
 			linked: map[string]bool{}, directories: map[string]bool{}}
 		for _, f := range files {
 			if err := p.add(f); err != nil {
 				return 0, 0, err
 			}
+		}
+		if p.files == 0 && a.ID != "" {
+			return 0, 0, &failure{CodeClient, "no matching artifact paths found for the secondary artifact " + a.ID}
 		}
 		if p.files == 0 {
 			return 0, 0, errNothingMatches
@@ -152,11 +155,10 @@ func (b *build) expand(key, text string) (string, error) {
 	return value, nil
 }
 
-// roots are the directories that a base-directory stands for.
-func (b *build) roots(key, text string) ([]string, error) {
-	base, err := b.expand(key, text)
-	if err != nil {
-		return nil, err
+// roots are the directories that a base-directory stands for, and what it is when it is expanded.
+func (b *build) roots(key, text string) (roots []string, base string, err error) {
+	if base, err = b.expand(key, text); err != nil {
+		return nil, "", err
 	}
 	if base == "" {
 		base = "."
@@ -164,19 +166,18 @@ func (b *build) roots(key, text string) ([]string, error) {
 	b.log.Logf("Expanding base directory path: %s", base)
 	pattern, err := glob.Compile(base)
 	if err != nil {
-		return nil, &failure{CodeClient, key + ": " + err.Error()}
+		return nil, "", &failure{CodeClient, key + ": " + err.Error()}
 	}
-	roots := pattern.Dirs(b.job.Dir)
-	if len(roots) == 0 {
-		return nil, &failure{CodeClient, "no matching base directory path found for " + base}
+	if roots = pattern.Dirs(b.job.Dir); len(roots) == 0 {
+		return nil, "", &failure{CodeClient, "no matching base directory path found for " + base}
 	}
-	return roots, nil
+	return roots, base, nil
 }
 
 // collect finds the files of an artifacts block: matched, without the excluded ones, each name once, sorted. at is where the
 // block stands in the buildspec.
 func (b *build) collect(at string, a *Artifacts) ([]glob.File, error) {
-	roots, err := b.roots(at+"base-directory", a.BaseDirectory)
+	roots, base, err := b.roots(at+"base-directory", a.BaseDirectory)
 	if err != nil {
 		return nil, err
 	}
@@ -195,16 +196,20 @@ func (b *build) collect(at string, a *Artifacts) ([]glob.File, error) {
 		for _, root := range roots {
 			for _, f := range pattern.Files(root) {
 				n++
-				if !slices.ContainsFunc(exclude, func(p glob.Pattern) bool { return p.Match(f.Name) }) {
-					found[f.Name] = f
+				if slices.ContainsFunc(exclude, func(p glob.Pattern) bool { return p.Match(f.Name) }) {
+					continue
 				}
+				if other, twice := found[f.Name]; twice && other.Path != f.Path {
+					b.log.Logf("%s takes the place of %s, which has the same name below another base directory", f.Path, other.Path)
+				}
+				found[f.Name] = f
 			}
 		}
 		if n == 0 {
 			b.log.Logf("Skipping invalid file path %s", a.Files[i])
 		}
 	}
-	b.log.Logf("Expanding file paths for base directory %s", or(a.BaseDirectory, "."))
+	b.log.Logf("Expanding file paths for base directory %s", base)
 	files := slices.SortedFunc(maps.Values(found), byName)
 	if a.DiscardPaths {
 		files = b.flatten(files)

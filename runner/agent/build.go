@@ -21,15 +21,17 @@ const (
 
 // A build is one job under way.
 type build struct {
-	job   Job
-	dir   string // the exchange directory
-	log   *writer
-	shell *shell
-	ok    bool // no phase has failed
-	again bool // a phase has failed whose on-failure asks for a new build
-	last  *syscall.Credential
-	hit   bool   // there is a cache of the job's key already
-	key   string // the cache's, expanded
+	job     Job
+	dir     string // the exchange directory
+	log     *writer
+	shell   *shell
+	ok      bool // no phase has failed
+	again   bool // a phase has failed whose on-failure asks for a new build
+	last    *syscall.Credential
+	hit     bool   // there is a cache of the job's key already
+	key     string // the cache's, expanded
+	broken  bool   // the one that was found is damaged
+	keyless bool   // it could not be expanded: nothing is saved
 
 	failing bool   // a command of the phase has failed, and finally runs
 	message string // of the phase that failed last

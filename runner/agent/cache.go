@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -11,6 +12,9 @@ import (
 
 	"buildsmith/runner/cache"
 )
+
+// maxCached is how many files and directories a cache may have.
+const maxCached = 2_000_000
 
 // notCached is what is the agent's own.
 var notCached = []string{filepath.Dir(ProgramPath), StateDir, ToolsDir}
@@ -35,26 +39,41 @@ func (b *build) restoreCache() error {
 		return nil
 	}
 	key, fallback, err := b.cacheKeys(c)
+	if err == nil && key == "" && c.Key != "" {
+		err = fmt.Errorf("the key %s expands to nothing", c.Key)
+	}
 	if err != nil {
+		b.keyless = true
 		return b.withoutCache("Unable to initialize cache download", err)
 	}
-	entry, found := cache.Choose(CacheDir, cache.Version(c.Paths), key, fallback)
-	b.key, b.hit = key, found && key != "" && entry.Key == key
-	switch {
-	case !c.Restore:
-		return nil
-	case !found && key == "":
-		b.log.Logf("Cache: there is none yet")
-		return nil
-	case !found:
-		b.log.Logf("Cache: there is none for the key %s", key)
-		return nil
-	}
+	b.key = key
 	ctx, cancel := b.context()
 	defer cancel()
-	stats, err := cache.Restore(ctx, entry, b.job.Dir, cache.RestoreOptions{Limit: c.Limit, Except: notCached, Logf: b.log.Logf})
+	var entry cache.Entry
+	var stats cache.Stats
+	for tries := 0; ; tries++ {
+		var found bool
+		entry, found = cache.Choose(CacheDir, cache.Version(c.Paths), key, fallback)
+		b.hit = found && key != "" && entry.Key == key
+		switch {
+		case !c.Restore:
+			return nil
+		case !found && key == "":
+			b.log.Logf("Cache: there is none yet")
+			return nil
+		case !found:
+			b.log.Logf("Cache: there is none for the key %s", key)
+			return nil
+		}
+		stats, err = cache.Restore(ctx, entry, b.job.Dir, cache.RestoreOptions{Limit: c.Limit, Entries: maxCached, Except: notCached, Logf: b.log.Logf})
+		if !errors.Is(err, fs.ErrNotExist) || tries == 3 {
+			break
+		}
+		// A newer one took its place.
+	}
 	if err != nil {
 		if errors.Is(err, cache.ErrDamaged) {
+			b.broken = true
 			b.log.event(Event{Kind: Broken, ID: entry.ID, Detail: entry.Scope})
 		}
 		b.hit = false
@@ -93,11 +112,17 @@ func (b *build) withoutCache(what string, err error) error {
 func (b *build) saveCache() error {
 	c := b.job.Cache
 	switch {
-	case c == nil || !c.Save:
+	case c == nil || !c.Save || b.keyless:
 		return nil
 	case b.hit:
 		b.log.Logf("Cache: there is one of the key %s already", b.key)
 		return nil
+	}
+	if c.Key != "" {
+		if entry, found := cache.Choose(CacheDir, cache.Version(c.Paths), b.key, nil); found && entry.Key == b.key && !b.broken {
+			b.log.Logf("Cache: another build has saved one of the key %s meanwhile", b.key)
+			return nil
+		}
 	}
 	const failed = "Unable to upload cache"
 	name := filepath.Join(b.dir, CacheName)
@@ -108,7 +133,7 @@ func (b *build) saveCache() error {
 	defer out.Close()
 	ctx, cancel := b.context()
 	defer cancel()
-	stats, err := cache.Pack(ctx, out, b.job.Dir, c.Paths, cache.PackOptions{Limit: c.Limit, Except: notCached, Logf: b.log.Logf})
+	stats, err := cache.Pack(ctx, out, b.job.Dir, c.Paths, cache.PackOptions{Limit: c.Limit, Entries: maxCached, Except: notCached, Logf: b.log.Logf})
 	if err == nil {
 		err = out.Close()
 	}

@@ -53,7 +53,7 @@ func (s *sandbox) archived(events []agent.Event) map[string][]string {
 func TestSecondaryArtifacts(t *testing.T) {
 	s := newSandbox(t)
 	s.start()
-	job := build("mkdir docs; echo a > app; echo d > docs/index.html; V=2")
+	job := build("mkdir docs; echo a > app; echo d > docs/index.html; V=2", "cd /tmp")
 	job.Uploads = []agent.Artifacts{
 		{Files: []string{"app"}, Name: "app-$V", Prefix: "pre/$V"},
 		{ID: "docs", Files: []string{"**/*"}, BaseDirectory: "docs", Name: "docs.zip"},
@@ -81,8 +81,8 @@ func TestPrimaryArtifactsComeFirst(t *testing.T) {
 		message   string
 	}{
 		"unknown": {agent.Artifacts{ID: "nope", Files: []string{"app"}, Unknown: true}, `the project has no secondary artifact "nope"; name it in its secondary-artifacts`},
-		"missing": {agent.Artifacts{ID: "docs", Files: []string{"none"}}, "no matching artifact paths found"},
-		"prefix":  {agent.Artifacts{ID: "docs", Files: []string{"app"}, Prefix: "/x"}, `the artifact's s3-prefix is "/x"; it is relative and has no ..`},
+		"missing": {agent.Artifacts{ID: "docs", Files: []string{"none"}}, "no matching artifact paths found for the secondary artifact docs"},
+		"prefix":  {agent.Artifacts{ID: "docs", Files: []string{"app"}, Prefix: "/x"}, `the artifact's s3-prefix is "/x"; it must be relative and have no ..`},
 		"exclude": {agent.Artifacts{ID: "docs", Files: []string{"app"}, Exclude: []string{"["}}, `artifacts.secondary-artifacts.docs.exclude-paths: pattern "["`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,6 +111,7 @@ func TestReportFiles(t *testing.T) {
 	job.Reports = []agent.Reports{
 		{Group: "$G-tests", Format: "JUNITXML", Files: []string{"*.xml", "none.xml"}, BaseDirectory: "out/*"},
 		{Group: "wide", Format: "JUNITXML", Files: []string{"wide.xml", "escaped.xml"}},
+		{Group: "$NONE", Format: "LCOV", Files: []string{"lcov.info"}},
 		{Group: "gone", Format: "LCOV", Files: []string{"lcov.info"}},
 		{Group: "base", Format: "LCOV", Files: []string{"lcov.info"}, BaseDirectory: "nowhere"},
 	}
@@ -131,8 +132,9 @@ func TestReportFiles(t *testing.T) {
 	if want := []string{
 		"0 unit-tests JUNITXML 2 pipe.xml: it is no regular file",
 		"1 wide JUNITXML 2 ",
-		"2 gone LCOV 0 no file matches lcov.info",
-		"3 base LCOV 0 no matching base directory path found for nowhere",
+		"2 $NONE LCOV 0 no file matches lcov.info",
+		"3 gone LCOV 0 no file matches lcov.info",
+		"4 base LCOV 0 no matching base directory path found for nowhere",
 	}; !slices.Equal(told, want) {
 		t.Errorf("%q", told)
 	}
@@ -300,6 +302,13 @@ func TestCacheIsCarriedOver(t *testing.T) {
 	if events, _ = do(other, "true"); last(events, agent.Caching).Kind != "" {
 		t.Error("saved what was to be restored only")
 	}
+	for _, expanded := range []string{"$(unclosed", "$(false)"} { // no key is not the same as the one cache without a key
+		odd := agent.Cache{Paths: paths, Key: expanded, Restore: true, Save: true}
+		events, _ := do(odd, "mkdir deps; echo x > deps/x")
+		if last(events, agent.Caching).Kind != "" || !strings.Contains(output(events), "Unable to initialize cache download: ") {
+			t.Errorf("%s: %s", expanded, output(events))
+		}
+	}
 	other.Save, other.Restore = true, false
 	if events, _ = do(other, "test ! -e deps && mkdir deps && echo new > deps/file"); last(events, agent.Caching).Message != "deps-other" {
 		t.Error(output(events))
@@ -346,5 +355,37 @@ func TestHintOfBash(t *testing.T) {
 	job.Shell = "bash"
 	if text := output(run(t, job)); strings.Contains(text, "may be what failed") {
 		t.Error(text)
+	}
+}
+
+// TestDirectoriesOfCommands has builds move, remove and link the directories they work in.
+func TestDirectoriesOfCommands(t *testing.T) {
+	for _, shell := range []string{"sh", "bash"} {
+		for name, tt := range map[string]struct {
+			job  agent.Job
+			want string
+		}{
+			"by a link": {build("mkdir -p /go/src; ln -s $PWD /go/src/app; cd /go/src/app; pwd", "pwd; echo $PWD; cd ..; pwd", "pwd"), "/go/src/app\n/go/src/app\n/go/src/app\n/go/src\n/go/src\n"},
+			"moved":     {build("mkdir -p /go/src; mv $PWD/sub /go/src/app; touch /go/src/app/x; cd /go/src/app", "ls"), "x\n"},
+			"removed":   {build("mkdir -p /tmp/a/b; cd /tmp/a/b", "rm -r /tmp/a", "pwd"), "/codebuild/output/src1\n"},
+			"not to be entered": {agent.Job{Phases: []agent.Phase{
+				{Name: "INSTALL", Commands: []string{"mkdir -m 700 /closed; cd /closed; pwd"}},
+				{Name: "BUILD", RunAs: "nobody", Commands: []string{"pwd; id -un"}},
+			}}, "/closed\n/codebuild/output/src1\nnobody\n"},
+		} {
+			t.Run(shell+" "+name, func(t *testing.T) {
+				s := newSandbox(t)
+				if err := os.Mkdir(filepath.Join(s.source, "sub"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				s.start()
+				tt.job.Shell = shell
+				s.hand(tt.job)
+				events := s.until(agent.Done, "")
+				if got := printed(events); got != tt.want || last(events, agent.Done).Result != agent.Succeeded {
+					t.Errorf("%q, want %q\n%s", got, tt.want, output(events))
+				}
+			})
+		}
 	}
 }

@@ -67,6 +67,10 @@ func (p *reportPacker) group(index int) (Event, error) {
 	e := Event{Kind: Report, Index: index, Code: r.Format, Message: r.Group}
 	p.log.Logf("Preparing to copy %s report files of %s", r.Format, r.Group)
 	group, err := p.expand("reports."+r.Group, r.Group)
+	if group == "" && err == nil {
+		p.log.Logf("Report %s: the name expands to nothing; it stays as it is written", r.Group)
+		group = r.Group
+	}
 	if err == nil {
 		e.Message = group
 		var files []glob.File
@@ -84,7 +88,7 @@ func (p *reportPacker) group(index int) (Event, error) {
 
 // find finds the files of a group, each once.
 func (p *reportPacker) find(at string, r *Reports) ([]glob.File, error) {
-	roots, err := p.roots(at+"base-directory", r.BaseDirectory)
+	roots, _, err := p.roots(at+"base-directory", r.BaseDirectory)
 	if err != nil {
 		return nil, err
 	}

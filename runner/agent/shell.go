@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -110,8 +111,10 @@ func validName(name string) bool {
 
 // export is the line that sets and exports a variable in any shell.
 func export(name, value string) string {
-	return "export " + name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'\n"
+	return "export " + name + "=" + quoted(value) + "\n"
 }
+
+func quoted(value string) string { return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'" }
 
 // set makes a variable hold for the commands that come.
 func (s *shell) set(name, value string) error {
@@ -209,7 +212,8 @@ func (s *shell) expand(text string, cred *syscall.Credential) (string, error) {
 		end += "_"
 	}
 	value := filepath.Join(s.state, valueName)
-	status, err := s.run("IFS= read -r value_of_buildspec <<"+end+"\n"+text+"\n"+end+"\n"+
+	// In the source directory, wherever the commands went.
+	status, err := s.run("cd "+quoted(s.home)+" 2>/dev/null\nIFS= read -r value_of_buildspec <<"+end+"\n"+text+"\n"+end+"\n"+
 		"printf '%s' \"$value_of_buildspec\" >| "+value+"; unset value_of_buildspec", cred)
 	if err != nil {
 		return "", err
@@ -261,9 +265,18 @@ func (s *shell) dir() string {
 			return dir
 		}
 	}
-	s.log.Logf("The directory %s is gone; moving to %s", dir, s.home)
-	_ = s.set("PWD", s.home) // else the saved one would be restored
-	return s.home
+	return s.moveFrom(dir)
+}
+
+// moveFrom is where a command begins that cannot begin in dir: home or, if a build has removed or moved that, the root.
+func (s *shell) moveFrom(dir string) string {
+	to := "/"
+	if info, err := os.Stat(s.home); dir != s.home && err == nil && info.IsDir() {
+		to = s.home
+	}
+	s.log.Logf("The directory %s cannot be entered; moving to %s", dir, to)
+	_ = s.set("PWD", to) // else the saved one would be restored
+	return to
 }
 
 // writeInPlace keeps the file and its owner, and follows no link.
@@ -283,11 +296,15 @@ func writeInPlace(name, text string) error {
 // later belongs to the build.
 func (s *shell) process(argv, env []string, dir string, cred *syscall.Credential) (int, error) {
 	done, err := s.reaper.start(s.program, argv, &syscall.ProcAttr{
-		Dir:   dir,
-		Env:   env,
+		Dir: dir,
+		// A shell that finds PWD true takes it for its directory, and so keeps the links by which a build came there.
+		Env:   append(slices.Clip(env), "PWD="+dir),
 		Files: []uintptr{s.null.Fd(), s.pipe.write.Fd(), s.pipe.write.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: cred},
 	})
+	if dir != "/" && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR)) {
+		return s.process(argv, env, s.moveFrom(dir), cred) // the phase's user may not enter it, or it is gone
+	}
 	if err != nil {
 		return 0, fmt.Errorf("starting %s in %s: %w", s.program, dir, err)
 	}

@@ -229,7 +229,8 @@ func (p *packer) write(w io.Writer, n *notes) (Stats, error) {
 	}
 	var end sink
 	t := tar.NewWriter(&end)
-	err := t.WriteHeader(&tar.Header{Name: endName, Typeflag: tar.TypeReg, Format: tar.FormatPAX, PAXRecords: map[string]string{endRecord: strconv.Itoa(entries)}})
+	h := &tar.Header{Name: endName, Typeflag: tar.TypeReg, PAXRecords: map[string]string{endRecord: strconv.Itoa(entries)}}
+	err := t.WriteHeader(h)
 	if err := errors.Join(err, t.Close()); err != nil {
 		return s, err
 	}

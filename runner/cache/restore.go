@@ -58,7 +58,8 @@ func unpack(ctx context.Context, archive io.Reader, root string, o RestoreOption
 	if o.Root == "" {
 		o.Root = "/"
 	}
-	r := &restorer{ctx: ctx, options: o, notes: notes{logf: o.Logf}, except: slices.Concat(never, o.Except), waiting: map[string][]place{}, stopped: map[*node]bool{}}
+	r := &restorer{ctx: ctx, options: o, notes: notes{logf: o.Logf}, except: slices.Concat(never, o.Except)}
+	r.waiting, r.stopped = map[string][]place{}, map[*node]bool{}
 	defer r.notes.end()
 	defer func() { r.forest.end(r.src, r.abs) }()
 	var err error

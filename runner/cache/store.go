@@ -95,8 +95,8 @@ func errRefused(format string, args ...any) error {
 // limit bytes, 0 for any. It is moved, or copied and removed where it cannot be moved.
 //
 // A cache with a key is never overwritten: the error is ErrExists then. One without takes the place of the one of the same version.
-// Whether the archive stays after an error is not promised. When Keep returns a cache, it is on the disk; dying on the way leaves either the old
-// state or the new one, and files that Sweep removes.
+// Whether the archive stays after an error is not promised. When Keep returns a cache, it is on the disk; dying on the way leaves
+// either the old state or the new one, and files that Sweep removes.
 func (s *Store) Keep(project, scope, archive string, m Meta, limit int64) (Entry, error) {
 	dir, err := s.scope(project, scope)
 	if err != nil {
@@ -178,13 +178,11 @@ func (s *Store) enter(e *Entry, part string) error {
 	if e.Key != "" {
 		return nil
 	}
-	// Those it takes the place of have the same hash.
+	// Should one stay, it is not the newest, and Keep or Sweep will come again.
 	others, _ := list(e.Dir, e.Scope)
 	for _, o := range others {
 		if o.Key == "" && o.Version == e.Version && o.ID != e.ID {
-			if err := o.remove(); err != nil {
-				return err
-			}
+			o.remove()
 		}
 	}
 	return nil

@@ -59,6 +59,7 @@ type forge struct {
 	permissions map[string]store.Permission
 	commits     map[string]store.Commit
 	noSpec      map[string]bool // commits without a buildspec
+	nearMiss    map[string]bool // commits with a buildspec.yaml
 	foreign     map[string]bool // commits of forks
 	unmoved     error           // of reactions
 	down        error
@@ -100,7 +101,11 @@ func (f *forge) Commit(_ context.Context, _ store.Repo, version string) (store.C
 }
 
 func (f *forge) HasFile(_ context.Context, _ store.Repo, commit, path string) (bool, error) {
-	return !f.noSpec[commit], f.ask("%s in %.7s", path, commit)
+	there := !f.noSpec[commit]
+	if path == "buildspec.yaml" {
+		there = f.nearMiss[commit]
+	}
+	return there, f.ask("%s in %.7s", path, commit)
 }
 
 func (f *forge) Owns(_ context.Context, _ store.Repo, version, commit string) (bool, error) {
@@ -389,11 +394,13 @@ func TestPush(t *testing.T) {
 func TestPushesThatBuildNothing(t *testing.T) {
 	d := newDesk(t)
 	d.forge.noSpec[hash('e')] = true
+	d.forge.noSpec[hash('f')], d.forge.nearMiss = true, map[string]bool{hash('f'): true}
 	for _, tt := range []struct {
 		event Event
 		want  string
 	}{
 		{push("refs/heads/main", hash('e'), ""), "there is no buildspec.yml in commit eeeeeeeeeeee"},
+		{push("refs/heads/main", hash('f'), ""), "there is no buildspec.yml in commit ffffffffffff: buildspec.yaml is there, but the name is buildspec.yml"},
 		{push("refs/heads/gh-readonly-queue/main/pr-1", hash('a'), ""), "a branch of the merge queue is not built"},
 		{push("refs/notes/x", hash('a'), ""), "refs/notes/x is neither a branch nor a tag"},
 		{push("refs/heads/a..b", hash('a'), ""), `"refs/heads/a..b" at "` + hash('a') + `" is no valid ref or commit`},

@@ -162,7 +162,7 @@ func (w *work) beginIn(ctx context.Context) (*ending, error) {
 		b.Enter(store.PhaseDownloadSource, begunAt) // a sandbox that waited was given without
 		b.Leave(store.PhaseDownloadSource, sourceAt, store.Succeeded, "", "")
 		b.Spec, b.Skeleton, b.Problems = text.name, skeleton, text.problems
-		b.RetryLimit, b.Exported = text.retries, nil
+		b.Planned, b.Exported = text.planned, nil
 		b.Sandbox.Job = true
 	}); err != nil {
 		return nil, err
@@ -223,7 +223,7 @@ type specText struct {
 	name     string
 	text     []byte
 	problems []store.Problem
-	retries  int // how many builds its on-failure keys may add
+	planned  *store.Planned
 }
 
 // source checks the source out and turns the buildspec into a job.
@@ -280,7 +280,7 @@ func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skelet
 			lines = append(lines, "Warning: env.git-credential-helper: "+warning)
 		}
 	}
-	spec.retries = retryLimit(parsed)
+	spec.planned = allowed(parsed, &job)
 	return job, spec, skeleton, lines, nil
 }
 

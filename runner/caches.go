@@ -12,41 +12,47 @@ import (
 	"buildsmith/store"
 )
 
-// scope is where a build's cache is kept: what other branches saved never reaches a build of the default branch.
+// scope is where a build's cache is kept. What one branch saved reaches no build of another, which may have other secrets, but
+// what the default branch saved reaches all.
 func scope(b *store.Build) string {
 	if t := &b.Trigger; !t.Fork && t.PullRequest == 0 && b.Repo.DefaultBranch != "" && t.HeadRef == "refs/heads/"+b.Repo.DefaultBranch {
 		return cache.Default
+	} else if t.PullRequest != 0 { // it has the name of its branch, but is none of its builds
+		return cache.ScopeOf("pull request of " + t.HeadRef)
 	}
-	return cache.Other
+	return cache.ScopeOf(b.Trigger.HeadRef)
 }
 
-// cacheMount is the directory of caches that a build may read, empty if it has none. Another repository's commit reads what
-// the default branch saved, if the project allows that.
-func (r *Runner) cacheMount(b *store.Build) string {
+// cacheMounts are the directories of caches that a build may read: what the default branch saved, and what its own ref did. Another
+// repository's commit reads the former, if the project allows that.
+func (r *Runner) cacheMounts(b *store.Build) (shared, own string) {
 	fork := b.Trigger.Fork
 	if r.caches == nil || b.Settings.Cache == store.CacheOff || fork && b.Settings.Cache != store.CacheForks {
-		return ""
+		return "", ""
 	}
-	dir, err := r.caches.Mount(b.ProjectKey, !fork && scope(b) != cache.Default)
+	shared, err := r.caches.Mount(b.ProjectKey, cache.Default)
+	if s := scope(b); err == nil && !fork && s != cache.Default {
+		own, err = r.caches.Mount(b.ProjectKey, s)
+	}
 	if err != nil {
 		r.Log.Warn("a build goes without its cache", "build", b.ID, "err", err)
-		return ""
+		return "", ""
 	}
-	return dir
+	return shared, own
 }
 
 // keepCache keeps the cache that the agent packed. What is wrong with it is a warning in the log and does not matter to the
 // build.
 func (f *follower) keepCache() {
 	c := f.outcome.Cache
-	if c == nil || f.r.caches == nil || f.b.Trigger.Fork {
+	if c == nil || f.r.caches == nil || f.b.Trigger.Fork || f.b.Planned == nil || c.Version != f.b.Planned.Cache {
 		return
 	}
 	name := filepath.Join(f.r.exchangeDir(f.b.Sandbox.ID), agent.CacheName)
 	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 		return // it was taken before the server died
 	}
-	_, err := f.r.caches.Keep(f.b.ProjectKey, scope(&f.b), name, cache.Meta{Key: c.Key, Version: c.Version, Files: c.Files, Bytes: c.Size}, f.b.Settings.Disk)
+	_, err := f.r.caches.Keep(f.b.ProjectKey, scope(&f.b), name, cache.Meta{Key: c.Key, Version: c.Version, Files: c.Files, Bytes: c.Size}, f.r.cacheLimit(&f.b))
 	switch {
 	case err == nil, errors.Is(err, cache.ErrExists):
 		return
@@ -57,33 +63,45 @@ func (f *follower) keepCache() {
 	}
 }
 
-// toldScope is the scope that an agent named; the sandbox of a build that sees one scope alone has it without a name.
-func toldScope(name string) string {
-	if name == "" {
-		return cache.Default
+// toldScope is the scope that an agent named by its directory.
+func (f *follower) toldScope(name string) string {
+	if name == agent.OwnCache {
+		return scope(&f.b)
 	}
-	return name
+	return cache.Default
 }
+
+// maxCacheEvents is how many events about caches of one build are heeded; an agent sends two at most.
+const maxCacheEvents = 5
 
 // useCache records that a build has restored a cache: what is not used goes first. Another repository's commit changes nothing
 // here.
 func (f *follower) useCache(from, id string) {
-	if f.r.caches == nil || f.b.Trigger.Fork {
+	if f.cacheEvents++; f.r.caches == nil || f.b.Trigger.Fork || f.cacheEvents > maxCacheEvents {
 		return
 	}
-	if err := f.r.caches.Use(f.b.ProjectKey, toldScope(from), id); err != nil {
-		f.log.Warn("recording the use of a cache", "err", fmt.Errorf("%s: %w", id, err))
+	if err := f.r.caches.Use(f.b.ProjectKey, f.toldScope(from), id); err != nil {
+		f.log.Warn("recording the use of a cache", "err", fmt.Errorf("%.100s: %w", id, err))
 	}
 }
 
 // dropCache removes a cache that the agent found damaged, if it is one that the build could have made itself.
 func (f *follower) dropCache(from, id string) {
-	if f.r.caches == nil || f.b.Trigger.Fork || toldScope(from) != scope(&f.b) {
+	if f.cacheEvents++; f.r.caches == nil || f.b.Trigger.Fork || f.toldScope(from) != scope(&f.b) || f.cacheEvents > maxCacheEvents {
 		return
 	}
-	if err := f.r.caches.Drop(f.b.ProjectKey, toldScope(from), id); err != nil {
-		f.log.Warn("removing a damaged cache", "err", fmt.Errorf("%s: %w", id, err))
+	if err := f.r.caches.Drop(f.b.ProjectKey, f.toldScope(from), id); err != nil {
+		f.log.Warn("removing a damaged cache", "err", fmt.Errorf("%.100s: %w", id, err))
 	}
+}
+
+// cacheLimit is how many bytes one cache of a build may have: a quarter of what its project may.
+func (r *Runner) cacheLimit(b *store.Build) int64 {
+	limit := b.Settings.Disk
+	if most := r.CacheLimits.ProjectSize / 4; most > 0 && (limit <= 0 || most < limit) {
+		limit = most
+	}
+	return limit
 }
 
 // sweepCaches removes the caches that are beyond the limits.

@@ -50,11 +50,14 @@ func TestWhoReadsWhoseCache(t *testing.T) {
 		{"a fork that is allowed to", "k", "refs/heads/main", allowed, "2"},
 		{"it saves nothing", "f", "refs/heads/x", allowed, "nothing"},
 		{"so nobody finds it", "f", "refs/heads/x", nil, "nothing"},
+		{"another branch does not find what this one saved", "f", "refs/heads/y", nil, "nothing"},
+		{"nor does a tag", "f", "refs/tags/x", nil, "nothing"},
+		{"the branch itself does", "f", "refs/heads/x", nil, "10"},
 		{"nor does it find what a branch saved", "f", "refs/heads/x", allowed, "nothing"},
 		{"a project without caches", "k", "refs/heads/main", func(x *store.Build) { x.Settings.Cache = store.CacheOff }, "nothing"},
 		{"without a key the last counts", "", "refs/heads/main", nil, "nothing"},
-		{"each replaces it", "", "refs/heads/main", nil, "13"},
-		{"and again", "", "refs/heads/main", nil, "14"},
+		{"each replaces it", "", "refs/heads/main", nil, "16"},
+		{"and again", "", "refs/heads/main", nil, "17"},
 	} {
 		x := build(tt.key, tt.ref, tt.change)
 		if got := read(x); got != tt.want || x.Status != store.Succeeded {
@@ -87,7 +90,7 @@ func TestWhoReadsWhoseCache(t *testing.T) {
 	if x := build("k", "refs/heads/main", nil); !strings.Contains(b.log(x.ID), "Unable to download cache: the cache is damaged") || !strings.Contains(b.log(x.ID), "Cache: saved k") {
 		t.Error(b.log(x.ID))
 	}
-	if x := build("k", "refs/heads/main", nil); read(x) != "18" {
+	if x := build("k", "refs/heads/main", nil); read(x) != "21" {
 		t.Errorf("read %q\n%s", read(x), b.log(x.ID))
 	}
 }
@@ -120,7 +123,7 @@ func TestFullDiskTakesCaches(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.Close()
-		if _, err := kept.Keep("shop", cache.Other, name, cache.Meta{Key: fmt.Sprint("k", i), Version: cache.Version([]string{"x"})}, 0); err != nil {
+		if _, err := kept.Keep("shop", cache.Default, name, cache.Meta{Key: fmt.Sprint("k", i), Version: cache.Version([]string{"x"})}, 0); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -104,7 +104,7 @@ func (w *work) repeat(tx *store.Tx, b store.Build) (store.Build, bool, error) {
 		return store.Build{}, false, nil
 	case b.Status == store.Fault && attempts < maxFaults:
 		attempts++
-	case b.Status == store.Failed && b.Outcome != nil && b.Outcome.Retry && retries < b.RetryLimit:
+	case b.Status == store.Failed && b.Outcome != nil && b.Outcome.Retry && b.Planned != nil && retries < b.Planned.Retries:
 		retries++
 	default:
 		return store.Build{}, false, nil

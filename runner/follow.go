@@ -88,6 +88,8 @@ type follower struct {
 	current store.Command // the command under way
 	failed  bool          // a command has failed: the first is kept
 
+	cacheEvents int // how many were taken
+
 	outcome *store.Outcome // what the agent told of the end so far
 	fault   string         // the agent's own
 }

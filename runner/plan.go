@@ -8,6 +8,7 @@ import (
 
 	"buildsmith/runner/agent"
 	"buildsmith/runner/buildspec"
+	"buildsmith/runner/cache"
 	"buildsmith/store"
 )
 
@@ -66,8 +67,7 @@ func plan(spec *buildspec.Spec, b *store.Build, place Place, specName string, va
 	for _, r := range spec.Reports {
 		job.Reports = append(job.Reports, agent.Reports{Group: r.Name, Format: r.Format, Files: r.Files, BaseDirectory: r.BaseDirectory})
 	}
-	cache, refused := planCache(spec, b)
-	job.Cache = cache
+	job.Cache, refused = planCache(spec, b)
 	lines = append(lines, refused...)
 	lines = append(lines, "Registering with agent", fmt.Sprintf("Phases found in YAML: %d", len(counts)))
 	return job, append(lines, counts...), skeleton
@@ -101,6 +101,20 @@ func planPhases(spec *buildspec.Spec, b *store.Build) (phases []agent.Phase, ske
 		phases = append(phases, phase)
 	}
 	return phases, skeleton, counts
+}
+
+// allowed is what the build of a job may leave.
+func allowed(spec *buildspec.Spec, job *agent.Job) *store.Planned {
+	p := &store.Planned{Retries: retryLimit(spec), Reports: len(job.Reports)}
+	for _, u := range job.Uploads {
+		if !u.Unknown {
+			p.Artifacts = append(p.Artifacts, u.ID)
+		}
+	}
+	if job.Cache != nil && job.Cache.Save {
+		p.Cache = cache.Version(job.Cache.Paths)
+	}
+	return p
 }
 
 // retryLimit is how often on-failure can have a build repeated.

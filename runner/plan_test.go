@@ -286,8 +286,9 @@ cache: {paths: ['x/**/*']}
 			}
 		})
 	}
-	if n := retryLimit(spec); n != 1 {
-		t.Errorf("%d retries", n)
+	job, _, _ := plan(spec, planned(), place, "", nil)
+	if p := allowed(spec, &job); p.Retries != 1 || !slices.Equal(p.Artifacts, []string{"", "docs", "other"}) || p.Cache == "" || p.Reports != 0 {
+		t.Errorf("%+v", p)
 	}
 	none := parsed(t, `{version: 0.2, phases: {build: {commands: [a]}}, cache: {key: k}}`)
 	if _, lines, _ := plan(none, planned(), place, "", nil); !slices.Contains(lines, "Unable to initialize cache download: no paths specified to be cached") {

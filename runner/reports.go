@@ -3,6 +3,7 @@ package runner
 import (
 	"archive/zip"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,13 +13,21 @@ import (
 	"buildsmith/store"
 )
 
-// maxFailingText is how many bytes of the messages of failed tests a build keeps beside its reports: its record is read and
-// written as a whole, and often.
-const maxFailingText = 512 << 10
+// maxSummaries is how many bytes a build keeps of all its reports beside the reports themselves: its record is read and written as a
+// whole, and often.
+const maxSummaries = 512 << 10
 
 // makeReports reads the files that the agent packed for the build's reports and keeps what they say. What is wrong with a file
-// makes its report incomplete; an error is the store's.
+// makes its report incomplete; an error is the store's, or ctx's.
+//
+// What a report holds in memory is bounded, and only one of all builds is made at a time.
 func (f *follower) makeReports(ctx context.Context) error {
+	select {
+	case f.r.reporting <- struct{}{}:
+		defer func() { <-f.r.reporting }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	archive, err := f.r.Store.OpenArtifacts(f.b.ID, store.ReportFiles)
 	if err != nil {
 		return err
@@ -33,35 +42,96 @@ func (f *follower) makeReports(ctx context.Context) error {
 		return fmt.Errorf("reading the files of reports: %w", err)
 	}
 	src := report.NewSource([]string{agent.SourceDir + "/" + sourcePath(f.b.Repo)}, f.tree.Files(ctx))
-	var reports []store.Report
-	var summaries []store.ReportSummary
-	room := maxFailingText
-	for i, packed := range f.outcome.Reports {
-		r := makeReport(packed, strconv.Itoa(i)+"/", files.File, src)
-		s := report.Summarize(&r)
-		for j := range s.Failing {
-			if room -= len(s.Failing[j].Message); room < 0 {
-				s.Failing[j].Message = ""
-			}
-		}
-		reports, summaries = append(reports, r), append(summaries, s)
-	}
-	f.compareReports(reports, summaries)
-	if err := f.r.Store.KeepReports(f.b.ID, reports); err != nil {
+	earlier, err := f.earlierBuilds()
+	if err != nil {
 		return err
+	}
+	told := f.outcome.Reports[:min(len(f.outcome.Reports), f.b.Planned.Reports)]
+	summaries := make([]store.ReportSummary, 0, len(told))
+	room := maxSummaries
+	for i, packed := range told {
+		r := makeReport(ctx, packed, strconv.Itoa(i)+"/", files.File, src)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s := report.Summarize(&r)
+		s.Change = f.compare(&r, earlier)
+		if err := f.r.Store.KeepReport(f.b.ID, i, &r); err != nil {
+			return err
+		}
+		room -= fit(&s, room/(len(told)-i))
+		summaries = append(summaries, s)
 	}
 	return f.change(func(b *store.Build) { b.Reports = summaries })
 }
 
+// fit shortens a summary until it has at most so many bytes, if that can be, and gives how many it has.
+func fit(s *store.ReportSummary, room int) int {
+	size := func() int {
+		text, err := json.Marshal(s)
+		if err != nil {
+			return 0
+		}
+		return len(text)
+	}
+	for _, shorten := range []func(){
+		func() {},
+		func() { // the beginnings of messages and names
+			for i := range s.Failing {
+				c := &s.Failing[i]
+				c.Name, c.Prefix, c.Message = cut(c.Name, 200), cut(c.Prefix, 200), cut(c.Message, 200)
+			}
+			if c := s.Change; c != nil {
+				for _, list := range [][]string{c.NewlyFailing, c.Fixed, c.Slower} {
+					for i := range list {
+						list[i] = cut(list[i], 200)
+					}
+				}
+			}
+		},
+		func() { // a few of them
+			s.Failing = s.Failing[:min(len(s.Failing), 10)]
+			if c := s.Change; c != nil {
+				c.NewlyFailing, c.Fixed, c.Slower = c.NewlyFailing[:min(len(c.NewlyFailing), 5)], c.Fixed[:min(len(c.Fixed), 5)], c.Slower[:min(len(c.Slower), 5)]
+			}
+		},
+		func() { // the numbers alone
+			s.Failing = nil
+			if c := s.Change; c != nil {
+				c.NewlyFailing, c.Fixed, c.Slower = nil, nil, nil
+			}
+			s.Group = cut(s.Group, 200)
+			s.Problems = s.Problems[:min(len(s.Problems), 1)]
+			for i := range s.Problems {
+				s.Problems[i] = cut(s.Problems[i], 200)
+			}
+		},
+	} {
+		shorten()
+		if n := size(); n <= room {
+			return n
+		}
+	}
+	return size()
+}
+
+// cut is the beginning of a text, at most n bytes and whole characters.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + "…"
+}
+
 // makeReport reads the files of one group, those below a directory of the archive.
-func makeReport(packed store.PackedReport, dir string, files []*zip.File, src *report.Source) store.Report {
+func makeReport(ctx context.Context, packed store.PackedReport, dir string, files []*zip.File, src *report.Source) store.Report {
 	b := report.NewBuilder(packed.Group, packed.Format)
 	if packed.Problem != "" {
 		b.Problem(packed.Problem)
 	}
 	for _, file := range files {
 		name, ok := strings.CutPrefix(file.Name, dir)
-		if !ok || !file.Mode().IsRegular() {
+		if !ok || !file.Mode().IsRegular() || ctx.Err() != nil {
 			continue
 		}
 		in, err := file.Open()
@@ -69,7 +139,7 @@ func makeReport(packed store.PackedReport, dir string, files []*zip.File, src *r
 			b.Problem(fmt.Sprintf("%s cannot be read: %v", name, err))
 			continue
 		}
-		content, err := report.Parse(packed.Format, name, in, src)
+		content, err := report.Parse(packed.Format, name, contextReader{ctx, in}, src)
 		in.Close()
 		if err != nil {
 			b.Problem(err.Error())
@@ -81,22 +151,40 @@ func makeReport(packed store.PackedReport, dir string, files []*zip.File, src *r
 	return b.Report()
 }
 
-// compareReports says how reports differ from those of the last build of the base branch. Without one there is nothing to
-// say.
-func (f *follower) compareReports(reports []store.Report, summaries []store.ReportSummary) {
+// comparedBuilds is how many builds of the base branch are looked at for a report of the same group.
+const comparedBuilds = 5
+
+// earlierBuilds are the last builds of the base branch that left reports.
+func (f *follower) earlierBuilds() (list []store.Build, err error) {
 	ref := baseRef(&f.b)
 	if ref == "" {
-		return
+		return nil, nil
 	}
-	for i := range reports {
-		before, earlier, ok := f.lastReport(ref, &reports[i])
-		if !ok {
-			continue
+	err = f.r.Store.View(func(tx *store.Tx) (err error) {
+		list, err = tx.EarlierBuilds(&f.b, ref, comparedBuilds)
+		return err
+	})
+	return list, err
+}
+
+// compare says how a report differs from the newest of the same group that an earlier build left; nil if there is none.
+func (f *follower) compare(r *store.Report, earlier []store.Build) *store.ReportChange {
+	for _, b := range earlier {
+		for i, s := range b.Reports {
+			if s.Group != r.Group || s.Type != r.Type {
+				continue
+			}
+			before, err := f.r.Store.Report(b.ID, i)
+			if err != nil { // it may be kept no longer
+				f.log.Warn("reading an earlier report", "err", err)
+				return nil
+			}
+			change := report.Compare(&before, r)
+			change.Build, change.Number, change.Ref = b.ID, b.Number, baseRef(&f.b)
+			return &change
 		}
-		change := report.Compare(&before, &reports[i])
-		change.Build, change.Number, change.Ref = earlier.ID, earlier.Number, ref
-		summaries[i].Change = &change
 	}
+	return nil
 }
 
 // baseRef is the branch that a build's reports are compared with: a pull request's base, else the default branch.
@@ -108,34 +196,4 @@ func baseRef(b *store.Build) string {
 		return "refs/heads/" + b.Repo.DefaultBranch
 	}
 	return b.Trigger.HeadRef
-}
-
-// lastReport gives the newest earlier report of the same group that a build of the branch left.
-func (f *follower) lastReport(ref string, like *store.Report) (store.Report, store.Build, bool) {
-	var earlier store.Build
-	index := -1
-	err := f.r.Store.View(func(tx *store.Tx) error {
-		list, err := tx.EarlierBuilds(&f.b, ref)
-		for _, b := range list {
-			for i, r := range b.Reports {
-				if r.Group == like.Group && r.Type == like.Type {
-					earlier, index = b, i
-					return err
-				}
-			}
-		}
-		return err
-	})
-	if err != nil || index < 0 {
-		if err != nil {
-			f.log.Warn("looking for an earlier report", "err", err)
-		}
-		return store.Report{}, earlier, false
-	}
-	before, err := f.r.Store.Report(earlier.ID, index)
-	if err != nil { // it may be kept no longer
-		f.log.Warn("reading an earlier report", "err", err)
-		return before, earlier, false
-	}
-	return before, earlier, true
 }

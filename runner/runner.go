@@ -61,16 +61,17 @@ type Config struct {
 // A Runner runs builds. Its fields are not for use after New.
 type Runner struct {
 	Config
-	builds  sync.WaitGroup
-	begun   time.Time    // nothing in Dir that is older belongs to this process
-	caches  *cache.Store // nil for none
-	secrets *secret.Secrets
-	warm    warmer
+	builds    sync.WaitGroup
+	begun     time.Time    // nothing in Dir that is older belongs to this process
+	caches    *cache.Store // nil for none
+	secrets   *secret.Secrets
+	reporting chan struct{} // held while a report is made
+	warm      warmer
 }
 
 // New gives a runner of builds. Run starts it.
 func New(c Config) *Runner {
-	r := &Runner{Config: c}
+	r := &Runner{Config: c, reporting: make(chan struct{}, 1)}
 	if r.secrets = c.Secrets; r.secrets == nil {
 		r.secrets = &secret.Secrets{Config: secret.Config{Log: c.Log}}
 	}
@@ -263,9 +264,10 @@ func (r *Runner) sourceDir(id string) string   { return filepath.Join(r.Dir, id,
 // spec is what a build's sandbox is started with.
 func (r *Runner) spec(b *store.Build, id, objects string) Spec {
 	s := &b.Settings
+	shared, own := r.cacheMounts(b)
 	return Spec{
 		ID: id, Image: s.Image,
-		Exchange: r.exchangeDir(id), Source: r.sourceDir(id), Objects: objects, Cache: r.cacheMount(b),
+		Exchange: r.exchangeDir(id), Source: r.sourceDir(id), Objects: objects, Cache: shared, OwnCache: own,
 		Memory: s.Memory, CPUs: s.CPUs, Processes: s.Processes, Network: s.Network, Sudo: s.Sudo && !b.Trigger.Fork, Fork: b.Trigger.Fork,
 	}
 }

@@ -50,7 +50,8 @@ type Spec struct {
 	Exchange string // directories of this machine, absolute: at agent.ExchangeDir, writable
 	Source   string // at agent.SourceDir, writable
 	Objects  string // at agent.ObjectsDir, read-only
-	Cache    string // at agent.CacheDir, read-only; empty for none
+	Cache    string // at agent.CacheDir/default, read-only; empty for none
+	OwnCache string // at agent.CacheDir/own, read-only; empty for none
 	Tree     string // at agent.SourceDir/src, writable: a directory of the caller's in place of a checkout; empty for none
 
 	Memory    int64   // bytes

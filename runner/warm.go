@@ -34,7 +34,7 @@ func (r *Runner) profile(b *store.Build) string {
 		return ""
 	}
 	s := r.spec(b, "", "")
-	return strings.Join([]string{b.Repo.Key(), s.Image, s.Cache, r.Program, s.Network, fmt.Sprint(s.Memory, s.CPUs, s.Processes, s.Sudo)}, "|")
+	return strings.Join([]string{b.Repo.Key(), s.Image, s.Cache, s.OwnCache, r.Program, s.Network, fmt.Sprint(s.Memory, s.CPUs, s.Processes, s.Sudo)}, "|")
 }
 
 // wanted says that a build like this one may come again.

@@ -37,6 +37,7 @@ type work struct {
 	mu        sync.Mutex
 	verdict   *ending   // why the server ended the sandbox; nil if it did not
 	verdictAt time.Time // when it did
+	breakOff  func()    // breaks off what is done for the build after its end; nil if that cannot be
 }
 
 // An ending is how a build ends.
@@ -207,6 +208,9 @@ func (w *work) kill(ctx context.Context, end *ending) {
 	if w.verdict == nil {
 		w.verdict, w.verdictAt = end, time.Now()
 	}
+	if w.breakOff != nil {
+		w.breakOff()
+	}
 	w.mu.Unlock()
 	if err := w.end(ctx, forever); err != nil && ctx.Err() == nil {
 		w.log.Error("ending a sandbox", "err", err)
@@ -230,6 +234,14 @@ func (w *work) end(ctx context.Context, patience time.Duration) error {
 			return err
 		}
 	}
+}
+
+// breakable has stop called when the server ends the build, unless it has.
+func (w *work) breakable(stop func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.breakOff = stop
+	return w.verdict == nil
 }
 
 func (w *work) judgedAt() time.Time {

@@ -122,7 +122,7 @@ func (s *Store) TakeArtifacts(build, id, name string, archive io.Reader, limit i
 		return nil, fmt.Errorf("keeping artifacts: %w", err)
 	}
 	return &Artifacts{
-		ID: id, Name: name, Files: len(list), Size: info.Size(), SHA256: hex.EncodeToString(sum.Sum(nil)),
+		ID: id, Name: name, Files: len(list), Size: info.Size(), Content: k.size, SHA256: hex.EncodeToString(sum.Sum(nil)),
 		First: list[:min(len(list), firstArtifacts)],
 	}, nil
 }
@@ -244,6 +244,14 @@ func (r *readErrors) Read(b []byte) (int, error) {
 		r.err = err
 	}
 	return n, err
+}
+
+// DropArtifacts removes artifacts that were taken for a build and are not to be kept.
+func (s *Store) DropArtifacts(build string, ids ...string) {
+	for _, id := range ids {
+		removed(s.artifactsPath(build, id))
+		removed(s.manifestPath(build, id))
+	}
 }
 
 // OpenArtifacts opens the artifacts of a build that have an id: a zip archive. The error wraps ErrNotFound if there are none, or no

@@ -70,7 +70,7 @@ type Build struct {
 	Reports     []ReportSummary `json:",omitempty"` // in the order of the buildspec
 	ReportFiles *Artifacts      `json:",omitempty"` // what they were made from
 	Exported    []Variable      `json:",omitempty"` // env.exported-variables with their values
-	RetryLimit  int             `json:",omitempty"` // how many builds on-failure: RETRY may add, once the buildspec is known
+	Planned     *Planned        `json:",omitempty"` // what its job allows, once there is one
 	Retries     int             `json:",omitempty"` // how many builds before this one were repeated by on-failure: RETRY
 
 	Stop    *Stop    `json:",omitempty"` // somebody asked for its end
@@ -165,13 +165,14 @@ type Failure struct {
 
 // Artifacts are the files a build left, in one archive. It lies in the store, and a manifest beside it.
 type Artifacts struct {
-	ID     string `json:",omitempty"` // of a secondary artifact
-	Name   string // of the archive, without .zip
-	Prefix string `json:",omitempty"` // s3-prefix of the buildspec
-	Files  int
-	Size   int64 // of the archive, bytes
-	SHA256 string
-	First  []Artifact // the first few of the manifest
+	ID      string `json:",omitempty"` // of a secondary artifact
+	Name    string // of the archive, without .zip
+	Prefix  string `json:",omitempty"` // s3-prefix of the buildspec
+	Files   int
+	Size    int64 // of the archive, bytes
+	Content int64 `json:",omitempty"` // bytes of all files
+	SHA256  string
+	First   []Artifact // the first few of the manifest
 }
 
 // An Artifact is one file among artifacts.
@@ -199,6 +200,14 @@ type Outcome struct {
 	Reports  []PackedReport  `json:",omitempty"` // what the files of the archive ReportFiles are
 	Cache    *PackedCache    `json:",omitempty"` // a cache to keep
 	Retry    bool            `json:",omitempty"` // on-failure asks for a new build
+}
+
+// Planned is what a build may leave, as its buildspec and settings have it. An agent that tells of more is not believed.
+type Planned struct {
+	Retries   int      `json:",omitempty"` // how many builds on-failure: RETRY may add
+	Artifacts []string `json:",omitempty"` // identifiers of artifacts, empty for the primary ones
+	Reports   int      `json:",omitempty"` // report groups
+	Cache     string   `json:",omitempty"` // version of the paths of the cache that may be saved
 }
 
 // A PackedArchive is a part of the agent's archive file that is an archive by itself.

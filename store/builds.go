@@ -200,6 +200,11 @@ func (tx *Tx) setBuild(b *Build) error {
 	if err := tx.bucket(bucketUnsaid).Put([]byte(b.ID), nil); err != nil {
 		return err
 	}
+	if b.comparable() {
+		if err := tx.bucket(bucketReported).Put(append(reportedKey(b.ProjectKey, b.Trigger.HeadRef), key...), []byte(b.ID)); err != nil {
+			return err
+		}
+	}
 	return put(tx, bucketBuilds, []byte(b.ID), b)
 }
 

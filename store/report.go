@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,20 +149,18 @@ func (s *Store) reportPath(build string, index int) string {
 	return filepath.Join(s.dir, "reports", build+"."+strconv.Itoa(index)+".json.zst")
 }
 
-// KeepReports keeps the reports of a build, in their order. Keeping again replaces what was kept.
-func (s *Store) KeepReports(build string, reports []Report) error {
-	for i, r := range reports {
-		text, err := json.Marshal(r)
-		if err != nil {
-			return err
-		}
-		packed, err := s.bodies.pack(text)
-		if err != nil {
-			return err
-		}
-		if err := writeDurable(s.reportPath(build, i), packed); err != nil {
-			return fmt.Errorf("keeping reports: %w", err)
-		}
+// KeepReport keeps a report of a build, at its index in Build.Reports. Keeping again replaces what was kept.
+func (s *Store) KeepReport(build string, index int, r *Report) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	packed, err := s.bodies.pack(text)
+	if err != nil {
+		return err
+	}
+	if err := writeDurable(s.reportPath(build, index), packed); err != nil {
+		return fmt.Errorf("keeping a report: %w", err)
 	}
 	return nil
 }
@@ -191,28 +190,34 @@ func (s *Store) Report(build string, index int) (Report, error) {
 	return r, nil
 }
 
-// How far EarlierBuilds looks back.
-const (
-	earlierLooked = 500
-	earlierFound  = 20
-)
+// reportedKey is where a build stands that has reports to compare with: project key NUL ref NUL, then its number.
+func reportedKey(project, ref string) []byte { return []byte(project + "\x00" + ref + "\x00") }
 
-// EarlierBuilds are builds of the same project that were made before b, are over, and built the ref itself: no pull request of
-// it and no other repository's commit. Only those that have reports are given, newest first, and of the last few builds of all.
-func (tx *Tx) EarlierBuilds(b *Build, ref string) ([]Build, error) {
+// comparable reports whether later builds compare their reports with those of this one: it is over and built its ref, no pull
+// request of it and no other repository's commit.
+func (b *Build) comparable() bool {
+	t := &b.Trigger
+	return b.Done() && len(b.Reports) > 0 && t.HeadRef != "" && t.PullRequest == 0 && !t.Fork
+}
+
+// EarlierBuilds are builds of the same project that were made before b, are over, built the ref itself and have reports: the newest
+// first, at most max. Builds of its pull requests and of other repositories' commits are not among them.
+func (tx *Tx) EarlierBuilds(b *Build, ref string, max int) ([]Build, error) {
 	var found []Build
-	looked := 0
-	err := tx.backwards(bucketOrder, b.Seq, func(_, id []byte) (bool, error) {
+	prefix := reportedKey(b.ProjectKey, ref)
+	c := tx.bucket(bucketReported).Cursor()
+	key, id := c.Seek(append(prefix, number(b.Seq)...))
+	if key == nil {
+		key, id = c.Last()
+	} else {
+		key, id = c.Prev()
+	}
+	for ; bytes.HasPrefix(key, prefix) && len(found) < max; key, id = c.Prev() {
 		e, err := tx.Build(string(id))
 		if err != nil {
-			return false, err
+			return found, err
 		}
-		t := &e.Trigger
-		if e.ProjectKey == b.ProjectKey && e.Done() && len(e.Reports) > 0 && t.HeadRef == ref && t.PullRequest == 0 && !t.Fork {
-			found = append(found, e)
-		}
-		looked++
-		return looked < earlierLooked && len(found) < earlierFound, nil
-	})
-	return found, err
+		found = append(found, e)
+	}
+	return found, nil
 }

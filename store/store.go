@@ -32,6 +32,7 @@
 //	sandboxes      sandbox id => WaitingSandbox: started for a build to come
 //	images         image name => when a build last used an image that was pulled for one
 //	secrets, secret-values   see secret.go
+//	reported       project key NUL ref NUL seq => build id: builds whose reports others are compared with
 //	refs           repository name => map of ref to hash: what the built-in forge has delivered
 //
 // An update is on the disk when it returns (fsync); many at a time share one. Whoever waits for news watches: every update
@@ -79,10 +80,11 @@ var (
 	bucketSandboxes    = []byte("sandboxes")
 	bucketRefs         = []byte("refs")
 	bucketImages       = []byte("images")
+	bucketReported     = []byte("reported")
 
 	allBuckets = [][]byte{bucketMeta, bucketDeliveries, bucketDeliveryIDs, bucketPending, bucketBodies, bucketRepos,
 		bucketProjects, bucketProjectNames, bucketBuilds, bucketOrder, bucketQueued, bucketRunning, bucketCommits, bucketSpecs, bucketNotices,
-		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages}
+		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages, bucketReported}
 )
 
 // fileDirs are the directories of the files beside the database.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -494,5 +495,62 @@ func BenchmarkUpdate(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// TestEarlierBuilds finds the builds whose reports others are compared with: of the same project and ref, over, neither of a pull
+// request nor another repository's commit.
+func TestEarlierBuilds(t *testing.T) {
+	s, _ := newStore(t)
+	make := func(ref string, change func(*Build)) Build {
+		t.Helper()
+		var b Build
+		if err := s.Update(func(tx *Tx) error {
+			p, err := tx.Project(Repo{Forge: "local", Host: "h", ID: "1", Name: "shop"}, "")
+			if err == nil {
+				b, err = tx.Submit(p, Build{Trigger: Trigger{HeadRef: ref}, Reports: []ReportSummary{{Group: "unit"}}})
+			}
+			if err == nil && change != nil {
+				b, err = tx.ChangeBuild(b.ID, func(b *Build) error { change(b); return nil })
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	over := func(b *Build) { b.End(Succeeded, s.Now()) }
+	first := make("refs/heads/main", over)
+	make("refs/heads/main", nil)
+	make("refs/heads/mainly", over)
+	make("refs/heads/main", func(b *Build) { b.Trigger.PullRequest = 1; over(b) })
+	make("refs/heads/main", func(b *Build) { b.Trigger.Fork = true; over(b) })
+	make("refs/heads/main", func(b *Build) { b.Reports = nil; over(b) })
+	second := make("refs/heads/main", over)
+	last := make("refs/heads/feature", nil)
+	make("refs/heads/main", over) // made later
+	for max, want := range map[int][]string{5: {second.ID, first.ID}, 1: {second.ID}} {
+		var got []string
+		if err := s.View(func(tx *Tx) error {
+			list, err := tx.EarlierBuilds(&last, "refs/heads/main", max)
+			for _, b := range list {
+				got = append(got, b.ID)
+			}
+			return err
+		}); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q %v, want %q", got, err, want)
+		}
+	}
+	if err := s.Update(func(tx *Tx) error { return tx.forgetBuild(&second) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.View(func(tx *Tx) error {
+		list, err := tx.EarlierBuilds(&last, "refs/heads/main", 5)
+		if len(list) != 1 || list[0].ID != first.ID {
+			t.Errorf("after one is gone: %+v", list)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
 	}
 }

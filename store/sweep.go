@@ -118,6 +118,7 @@ func (tx *Tx) forgetBuild(b *Build) error {
 		tx.bucket(bucketOrder).Delete(number(b.Seq)),
 		tx.bucket(bucketBuilds).Delete(id),
 		tx.bucket(bucketSpecs).Delete(id),
+		tx.bucket(bucketReported).Delete(append(reportedKey(b.ProjectKey, b.Trigger.HeadRef), number(b.Seq)...)),
 		tx.forgetSubject(b.ID, b.Repo, b.Trigger.Commit),
 	)
 }
@@ -242,10 +243,23 @@ func (s *Store) sweepDeliveries(n *Swept) error {
 const orphanAge = time.Hour
 
 func (s *Store) sweepOrphans(n *Swept) error {
-	known := map[string]bool{}
+	known := map[string]bool{} // names of files, and ids of builds that are not over
 	err := s.View(func(tx *Tx) error {
 		if err := tx.bucket(bucketBuilds).ForEach(func(id, _ []byte) error {
-			known[string(id)] = true
+			b, err := tx.Build(string(id))
+			if err != nil {
+				return err
+			}
+			known[b.ID+".log"] = true
+			for i := range b.Reports {
+				known[filepath.Base(s.reportPath(b.ID, i))] = true
+			}
+			for _, a := range b.artifactIDs() {
+				known[filepath.Base(s.artifactsPath(b.ID, a))], known[filepath.Base(s.manifestPath(b.ID, a))] = true, true
+			}
+			if !b.Done() {
+				known[b.ID] = true
+			}
 			return nil
 		}); err != nil {
 			return err

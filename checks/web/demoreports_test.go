@@ -67,8 +67,10 @@ func summaryOf(r *store.Report) store.ReportSummary {
 // report gives a build reports. Changes are those of the reports, in their order.
 func (s *site) report(build string, reports []store.Report, changes ...*store.ReportChange) {
 	s.Helper()
-	if err := s.store.KeepReports(build, reports); err != nil {
-		s.Fatal(err)
+	for i := range reports {
+		if err := s.store.KeepReport(build, i, &reports[i]); err != nil {
+			s.Fatal(err)
+		}
 	}
 	s.change(build, func(b *store.Build) {
 		b.Reports = nil

@@ -171,7 +171,7 @@ func (s *server) open(ctx context.Context) (err error) {
 			URL:    func(b *store.Build) string { return c.URL + "/builds/" + b.ID },
 			Public: s.public},
 		Credential: s.credential, Secrets: s.secrets,
-		Caches: filepath.Join(c.Data, "caches"), CacheLimits: cache.Limits{Size: int64(c.Caches.Size), Age: time.Duration(c.Caches.Age)},
+		Caches: filepath.Join(c.Data, "caches"), CacheLimits: cache.Limits{Size: int64(c.Caches.Size), ProjectSize: int64(c.Caches.Size) / 2, Age: time.Duration(c.Caches.Age)},
 		Log: s.log, Dir: filepath.Join(c.Data, "run"), Slots: c.Slots, Warm: *c.Warm, Program: program,
 	})
 	s.metrics = newMetrics(s.store, s.intake, s.reporter, s.app)

@@ -54,7 +54,7 @@ func newSandbox(t *testing.T) *sandbox {
 // start starts the agent and opens its story.
 func (s *sandbox) start() {
 	s.t.Helper()
-	s.cmd = runnertest.AgentCommand(s.scratch, s.exchange, s.source, s.source, s.cache, []string{"PATH=/usr/local/bin:/usr/bin:/bin", "FROM_IMAGE=yes"})
+	s.cmd = runnertest.AgentCommand(s.scratch, s.exchange, s.source, s.source, s.cache, "", []string{"PATH=/usr/local/bin:/usr/bin:/bin", "FROM_IMAGE=yes"})
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

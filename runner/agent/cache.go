@@ -39,8 +39,12 @@ func (b *build) restoreCache() error {
 		return nil
 	}
 	key, fallback, err := b.cacheKeys(c)
-	if err == nil && key == "" && c.Key != "" {
+	switch {
+	case err != nil:
+	case key == "" && c.Key != "":
 		err = fmt.Errorf("the key %s expands to nothing", c.Key)
+	case b.log.mask.text(key) != key:
+		err = fmt.Errorf("the key %s holds a secret", c.Key)
 	}
 	if err != nil {
 		b.keyless = true

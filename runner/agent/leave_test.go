@@ -106,11 +106,12 @@ func TestReportFiles(t *testing.T) {
 	s := newSandbox(t)
 	s.start()
 	job := build("mkdir -p out/a out/b; echo '<one>sesame</one>' > out/a/one.xml; echo two > out/b/one.xml; mkfifo out/a/pipe.xml; G=unit")
-	job.Phases[0].Commands = append(job.Phases[0].Commands, `printf '\377\376<\0a\0>\0s\0e\0s\0a\0m\0e\0' > wide.xml; echo '<a m="A&lt;&amp;B"/>' > escaped.xml`)
-	job.Secrets = []string{"sesame", "A<&B"}
+	job.Phases[0].Commands = append(job.Phases[0].Commands, `printf '\377\376<\0a\0>\0s\0e\0s\0a\0m\0e\0' > wide.xml; echo '<a m="A&lt;&amp;B"/>' > escaped.xml
+printf '<\0a\0>\0s\0e\0s\0a\0m\0e\0' > bare.xml; printf '<?xml version="1.0" encoding="ISO-8859-1"?><a>s\351same</a>' > latin.xml; printf '<a>se\033[7msa&#27;[0mme</a>' > coloured.xml`)
+	job.Secrets = []string{"sesame", "A<&B", "s\u00e9same"}
 	job.Reports = []agent.Reports{
 		{Group: "$G-tests", Format: "JUNITXML", Files: []string{"*.xml", "none.xml"}, BaseDirectory: "out/*"},
-		{Group: "wide", Format: "JUNITXML", Files: []string{"wide.xml", "escaped.xml"}},
+		{Group: "wide", Format: "JUNITXML", Files: []string{"wide.xml", "escaped.xml", "bare.xml", "latin.xml", "coloured.xml"}},
 		{Group: "$NONE", Format: "LCOV", Files: []string{"lcov.info"}},
 		{Group: "gone", Format: "LCOV", Files: []string{"lcov.info"}},
 		{Group: "base", Format: "LCOV", Files: []string{"lcov.info"}, BaseDirectory: "nowhere"},
@@ -120,7 +121,8 @@ func TestReportFiles(t *testing.T) {
 	if last(events, agent.Done).Result != agent.Succeeded {
 		t.Fatal(output(events))
 	}
-	if got := s.archived(events)[agent.ReportFiles]; !slices.Equal(got, []string{"0/one.xml=<one>***</one>", "0/one.xml~2=two", "1/wide.xml=<a>***", `1/escaped.xml=<a m="***"/>`}) {
+	if got := s.archived(events)[agent.ReportFiles]; !slices.Equal(got, []string{"0/one.xml=<one>***</one>", "0/one.xml~2=two", "1/wide.xml=<a>***", `1/escaped.xml=<a m="***"/>`, "1/bare.xml=<a>***",
+		`1/latin.xml=<?xml version="1.0" encoding="UTF-8"?><a>***</a>`, "1/coloured.xml=<a>***</a>"}) {
 		t.Errorf("%q", got)
 	}
 	var told []string
@@ -131,7 +133,7 @@ func TestReportFiles(t *testing.T) {
 	}
 	if want := []string{
 		"0 unit-tests JUNITXML 2 pipe.xml: it is no regular file",
-		"1 wide JUNITXML 2 ",
+		"1 wide JUNITXML 5 ",
 		"2 $NONE LCOV 0 no file matches lcov.info",
 		"3 gone LCOV 0 no file matches lcov.info",
 		"4 base LCOV 0 no matching base directory path found for nowhere",
@@ -255,7 +257,7 @@ func TestGitCredential(t *testing.T) {
 // TestCacheIsCarriedOver saves a cache in one build and restores it in others.
 func TestCacheIsCarriedOver(t *testing.T) {
 	kept := &cache.Store{Dir: t.TempDir()}
-	caches, err := kept.Mount("shop", true)
+	caches, err := kept.Mount("shop", cache.Default)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +270,7 @@ func TestCacheIsCarriedOver(t *testing.T) {
 		}
 		s.start()
 		job := build(commands...)
-		job.Cache = &c
+		job.Cache, job.Secrets = &c, []string{"sesame"}
 		s.hand(job)
 		return s.until(agent.Done, ""), s
 	}
@@ -302,7 +304,7 @@ func TestCacheIsCarriedOver(t *testing.T) {
 	if events, _ = do(other, "true"); last(events, agent.Caching).Kind != "" {
 		t.Error("saved what was to be restored only")
 	}
-	for _, expanded := range []string{"$(unclosed", "$(false)"} { // no key is not the same as the one cache without a key
+	for _, expanded := range []string{"$(unclosed", "$(false)", "k-sesame"} { // no key is not the same as the one cache without a key
 		odd := agent.Cache{Paths: paths, Key: expanded, Restore: true, Save: true}
 		events, _ := do(odd, "mkdir deps; echo x > deps/x")
 		if last(events, agent.Caching).Kind != "" || !strings.Contains(output(events), "Unable to initialize cache download: ") {
@@ -314,7 +316,7 @@ func TestCacheIsCarriedOver(t *testing.T) {
 		t.Error(output(events))
 	}
 	// One that is damaged is told and passed over.
-	packed, err := filepath.Glob(filepath.Join(caches, cache.Default, "*.tar.zst"))
+	packed, err := filepath.Glob(filepath.Join(caches, "*.tar.zst"))
 	if err != nil || len(packed) != 1 {
 		t.Fatalf("%q %v", packed, err)
 	}

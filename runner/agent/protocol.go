@@ -51,9 +51,15 @@ const (
 	ExchangeDir = "/buildsmith/exchange"
 	ProgramPath = "/buildsmith/agent"
 	ObjectsDir  = "/buildsmith/objects"    // the mirror's objects, which the work tree's .git refers to
-	CacheDir    = "/buildsmith/cache"      // what earlier builds kept; missing or empty if there is nothing
+	CacheDir    = "/buildsmith/cache"      // what earlier builds kept, in the directories below; missing or empty if there is nothing
 	StateDir    = "/codebuild/output/tmp"  // scripts, saved variables and directory
 	SourceDir   = "/codebuild/output/src1" // the checkout lies in src/<host>/<owner>/<repo> below it
+)
+
+// Directories below CacheDir.
+const (
+	DefaultCache = "default" // what builds of the default branch saved
+	OwnCache     = "own"     // what builds of the same branch or tag saved, if that is another one
 )
 
 // Statuses of phases and builds, in CodeBuild's words.

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"buildsmith/runner/glob"
 )
@@ -164,7 +167,9 @@ func (p *reportPacker) add(index int, f glob.File) (why string, _ error) {
 	if err != nil {
 		return cause(err).Error(), nil
 	}
-	text = p.log.mask.bytes(plainText(text))
+	if p.log.mask != nil {
+		text = p.log.mask.bytes(plainText(text))
+	}
 	switch {
 	case len(text) > maxReportFile:
 		return fmt.Sprintf("it has more than %d bytes", maxReportFile), nil
@@ -186,19 +191,42 @@ func (p *reportPacker) add(index int, f glob.File) (why string, _ error) {
 	return "", err
 }
 
-// plainText is a file in UTF-8 if it begins with the mark of UTF-16, in which no secret would be found.
+// encodingName is the encoding that an XML declaration names.
+var encodingName = regexp.MustCompile(`^(\s*<\?xml\s[^>]*?\bencoding\s*=\s*["'])([^"'>]*)`)
+
+// colours are the sequences that set the colours of a terminal, also as XML writes them. Whoever shows a report leaves them out, and
+// so joins what stands on both sides.
+var colours = regexp.MustCompile(`(?:\x1b|&#27;|&#x1[bB];|#x1B)\[[0-9;]*m`)
+
+// plainText is the text of a report in which secrets can be found: in UTF-8, without colours. It is read by the same rules as the
+// server reads it.
 func plainText(text []byte) []byte {
-	var order binary.ByteOrder
 	switch {
 	case bytes.HasPrefix(text, []byte{0xff, 0xfe}):
-		order = binary.LittleEndian
+		text = decodeUTF16(text[2:], binary.LittleEndian)
 	case bytes.HasPrefix(text, []byte{0xfe, 0xff}):
-		order = binary.BigEndian
-	default:
-		return text
+		text = decodeUTF16(text[2:], binary.BigEndian)
+	case len(text) >= 2 && text[0] != 0 && text[1] == 0:
+		text = decodeUTF16(text, binary.LittleEndian)
+	case len(text) >= 2 && text[0] == 0 && text[1] != 0:
+		text = decodeUTF16(text, binary.BigEndian)
+	case !utf8.Valid(text):
+		runes := make([]rune, len(text)) // ISO-8859-1, whose characters are the first 256
+		for i, c := range text {
+			runes[i] = rune(c)
+		}
+		text = []byte(string(runes))
 	}
+	head := text[:min(len(text), 1024)]
+	if m := encodingName.FindSubmatchIndex(head); m != nil {
+		text = slices.Concat(text[:m[4]], []byte("UTF-8"), text[m[5]:])
+	}
+	return colours.ReplaceAll(text, nil)
+}
+
+func decodeUTF16(text []byte, order binary.ByteOrder) []byte {
 	units := make([]uint16, 0, len(text)/2)
-	for text = text[2:]; len(text) >= 2; text = text[2:] {
+	for ; len(text) >= 2; text = text[2:] {
 		units = append(units, order.Uint16(text))
 	}
 	return []byte(string(utf16.Decode(units)))

@@ -277,7 +277,7 @@ func BenchmarkOutput(b *testing.B) {
 		if err := os.Mkdir(source, 0o755); err != nil {
 			b.Fatal(err)
 		}
-		cmd := runnertest.AgentCommand(b.TempDir(), exchangeDir, source, source, "", []string{"PATH=/usr/bin:/bin"})
+		cmd := runnertest.AgentCommand(b.TempDir(), exchangeDir, source, source, "", "", []string{"PATH=/usr/bin:/bin"})
 		if err := cmd.Start(); err != nil {
 			b.Fatal(err)
 		}

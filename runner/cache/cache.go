@@ -3,11 +3,12 @@
 // The agent in the container packs (Pack) and restores (Restore); the server on the host keeps what was packed (Store), and unpacks
 // nothing. The caches of a project lie in
 //
-//	<data>/caches/<project>/default/   saved by builds of the default branch
-//	<data>/caches/<project>/other/     saved by other builds that are trusted
+//	<data>/caches/<project>/default/    saved by builds of the default branch
+//	<data>/caches/<project>/ref-<ref>/  saved by builds of another branch or tag that are trusted
 //
-// where <project> is a hash of the project's key. A sandbox sees the project's directory, or only its default scope, read-only: so
-// what a branch saved never reaches a build of the default branch. Choose reads what a sandbox sees.
+// where <project> and <ref> are hashes. A sandbox sees the default scope and that of its own ref, read-only: so what a branch saved
+// never reaches a build of the default branch, nor one of a branch or tag whose secrets it may not have. Choose reads what a
+// sandbox sees.
 //
 // A cache is two files, <id>.tar.zst and <id>.json, and exists when its json does: that is written last and removed first. Its
 // modification time is when the cache was last used.
@@ -37,11 +38,20 @@ import (
 	"unicode/utf8"
 )
 
-// The scopes of a project's caches.
-const (
-	Default = "default" // saved by builds of the default branch
-	Other   = "other"   // saved by other trusted builds
-)
+// Default is the scope of a project's caches that builds of the default branch saved.
+const Default = "default"
+
+// ScopeOf is the scope of what builds of another ref saved.
+func ScopeOf(ref string) string {
+	sum := sha256.Sum256([]byte(ref))
+	return "ref-" + hex.EncodeToString(sum[:8])
+}
+
+// validScope reports whether a name is that of a scope.
+func validScope(name string) bool {
+	ref, ok := strings.CutPrefix(name, "ref-")
+	return name == Default || ok && len(ref) == 16 && isHex(ref)
+}
 
 // Meta is what <id>.json holds.
 type Meta struct {

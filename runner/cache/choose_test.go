@@ -14,6 +14,9 @@ import (
 
 var version = cache.Version([]string{"node_modules/**/*"})
 
+// otherScope is one of another branch.
+var otherScope = cache.ScopeOf("refs/heads/other")
+
 func TestVersion(t *testing.T) {
 	a := cache.Version([]string{"a", "b"})
 	if b := cache.Version([]string{"b", "a", "b"}); a != b {
@@ -72,18 +75,18 @@ func TestChoose(t *testing.T) {
 		{cache.Default, version, "go-old"},
 		{cache.Default, version, ""},
 		{cache.Default, other, "npm-9"},
-		{cache.Other, version, "npm-3"}, // the seventh day
-		{cache.Other, version, "both"},
-		{cache.Other, version, "feature"},
-		{cache.Other, other, ""},
+		{otherScope, version, "npm-3"}, // the seventh day
+		{otherScope, version, "both"},
+		{otherScope, version, "feature"},
+		{otherScope, other, ""},
 		{cache.Default, version, "go-new"},
 		{cache.Default, version, "zz-npm"},
 	} {
 		put(t, s, "p", e.scope, e.version, e.key, day.AddDate(0, 0, i))
 	}
-	all, err := s.Mount("p", true)
+	all, err := s.MountAll("p")
 	must(t, err)
-	one, err := s.Mount("p", false)
+	one, err := s.Mount("p", cache.Default)
 	must(t, err)
 	// What is no cache is passed over.
 	plant(t, all, map[string]string{"default/" + strings.Repeat("a", 32) + ".json": "{", "default/x.json": "{}", "other/.json/": "", "file": "", "default/" + strings.Repeat("b", 32) + ".tar.zst": ""})
@@ -97,8 +100,8 @@ func TestChoose(t *testing.T) {
 		{name: "exact", key: "npm-1", wantAll: "default/npm-1", wantOne: "/npm-1"},
 		{name: "exact before newer", key: "npm-1", fallback: []string{"npm-"}, wantAll: "default/npm-1", wantOne: "/npm-1"},
 		{name: "default first", key: "both", wantAll: "default/both", wantOne: "/both"},
-		{name: "another branch", key: "feature", wantAll: "other/feature"},
-		{name: "the newest of a prefix", key: "npm-7", fallback: []string{"npm-"}, wantAll: "other/npm-3", wantOne: "/npm-2"},
+		{name: "another branch", key: "feature", wantAll: otherScope + "/feature"},
+		{name: "the newest of a prefix", key: "npm-7", fallback: []string{"npm-"}, wantAll: otherScope + "/npm-3", wantOne: "/npm-2"},
 		{name: "the key is no prefix", key: "npm-", wantAll: ""},
 		{name: "the first prefix that any has", key: "x", fallback: []string{"rust-", "go-", "npm-"}, wantAll: "default/go-new", wantOne: "/go-new"},
 		{name: "a fallback may be the whole key", key: "x", fallback: []string{"go-old"}, wantAll: "default/go-old", wantOne: "/go-old"},

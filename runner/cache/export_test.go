@@ -21,3 +21,9 @@ const (
 	MaxFrame  = maxFrame
 	MaxNotes  = maxNotes
 )
+
+// MountAll gives the directory of all scopes of a project.
+func (s *Store) MountAll(project string) (string, error) {
+	dir := s.project(project)
+	return dir, s.mkdir(dir)
+}

@@ -49,18 +49,18 @@ func (s *Store) project(key string) string {
 }
 
 func (s *Store) scope(project, scope string) (string, error) {
-	if scope != Default && scope != Other {
+	if !validScope(scope) {
 		return "", fmt.Errorf("%q is no scope of caches", scope)
 	}
 	return filepath.Join(s.project(project), scope), nil
 }
 
-// Mount returns the directory to show a sandbox as its caches, and makes it if it is missing: that of all scopes of a project, or
-// of the default one only. Its content may change at any time; the caches in it do not.
-func (s *Store) Mount(project string, all bool) (string, error) {
-	dir := s.project(project)
-	if !all {
-		dir = filepath.Join(dir, Default)
+// Mount returns the directory of a scope, to show it to a sandbox, and makes it if it is missing. Its content may change at any
+// time; the caches in it do not.
+func (s *Store) Mount(project, scope string) (string, error) {
+	dir, err := s.scope(project, scope)
+	if err != nil {
+		return "", err
 	}
 	if err := s.mkdir(dir); err != nil {
 		return "", fmt.Errorf("making the directory of caches: %w", err)

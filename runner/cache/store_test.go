@@ -48,7 +48,7 @@ func TestKeep(t *testing.T) {
 			t.Errorf("%s has %v of %v", suffix, info.Mode(), info.ModTime())
 		}
 	}
-	mount, err := s.Mount("github/1", false)
+	mount, err := s.Mount("github/1", cache.Default)
 	must(t, err)
 	found, ok := cache.Choose(mount, version, "k", nil)
 	if !ok || found.ID != e.ID || found.Meta != e.Meta {
@@ -61,7 +61,7 @@ func TestKeep(t *testing.T) {
 	if got := len(read(t, e.Dir)); got != 2 {
 		t.Errorf("the scope has %d files", got)
 	}
-	mount, err = s.Mount("github/2", true)
+	mount, err = s.MountAll("github/2")
 	must(t, err)
 	if _, ok := cache.Choose(mount, version, "k", nil); ok {
 		t.Error("another project has it too")
@@ -77,7 +77,7 @@ func TestKeepOnce(t *testing.T) {
 	}
 	other := cache.Version([]string{"x"})
 	must(t, keep(cache.Default, version, "k", "first"))
-	must(t, keep(cache.Other, version, "k", "first"))
+	must(t, keep(otherScope, version, "k", "first"))
 	must(t, keep(cache.Default, other, "k", "first"))
 	err := keep(cache.Default, version, "k", "second")
 	if !errors.Is(err, cache.ErrExists) || err.Error() != "there is a cache with this key already, and it is not overwritten" {
@@ -87,7 +87,7 @@ func TestKeepOnce(t *testing.T) {
 		must(t, keep(cache.Default, version, "", content))
 		must(t, keep(cache.Default, other, "", content))
 	}
-	dir, err := s.Mount("p", true)
+	dir, err := s.MountAll("p")
 	must(t, err)
 	for key, want := range map[string]string{"k": cache.Magic + "first", "": cache.Magic + "3"} {
 		e, ok := cache.Choose(dir, version, key, nil)
@@ -139,7 +139,7 @@ func TestKeepHostile(t *testing.T) {
 			}
 			must(t, tt.make(name))
 			if tt.scope == "" {
-				tt.scope = cache.Other
+				tt.scope = otherScope
 			}
 			_, err := s.Keep("p", tt.scope, name, tt.meta, 100)
 			if err == nil || err.Error() != tt.want {
@@ -186,7 +186,7 @@ func TestKeepElsewhere(t *testing.T) {
 // TestKeepTogether keeps one key many times at once, and rolling caches, while others sweep and choose.
 func TestKeepTogether(t *testing.T) {
 	s := &cache.Store{Dir: t.TempDir()}
-	mount, err := s.Mount("p", true)
+	mount, err := s.MountAll("p")
 	must(t, err)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -252,7 +252,7 @@ func TestKeepCrash(t *testing.T) {
 		for step, dir := range states {
 			s := &cache.Store{Dir: dir}
 			restored := func() string {
-				mount, err := s.Mount("p", false)
+				mount, err := s.Mount("p", cache.Default)
 				must(t, err)
 				e, ok := cache.Choose(mount, version, key, nil)
 				if !ok {
@@ -292,7 +292,7 @@ func TestKeepCrash(t *testing.T) {
 			if got := restored(); got != "new" {
 				t.Errorf("%q, %s: swept later, it holds %q", key, step, got)
 			}
-			mount, err := s.Mount("p", false)
+			mount, err := s.Mount("p", cache.Default)
 			must(t, err)
 			if files := read(t, mount); len(files) != 2 {
 				t.Errorf("%q, %s: left are %v", key, step, files)
@@ -305,13 +305,13 @@ func TestKeepCrash(t *testing.T) {
 func TestDropUse(t *testing.T) {
 	s := &cache.Store{Dir: t.TempDir()}
 	now := time.Now().Round(time.Second)
-	a := put(t, s, "p", cache.Other, version, "a", now.Add(-time.Hour))
-	b := put(t, s, "p", cache.Other, version, "b", now.Add(-time.Hour))
+	a := put(t, s, "p", otherScope, version, "a", now.Add(-time.Hour))
+	b := put(t, s, "p", otherScope, version, "b", now.Add(-time.Hour))
 	s.Now = func() time.Time { return now }
-	must(t, s.Drop("p", cache.Other, a.ID))
-	must(t, s.Drop("p", cache.Other, a.ID))
-	must(t, s.Use("p", cache.Other, a.ID))
-	must(t, s.Use("p", cache.Other, b.ID))
+	must(t, s.Drop("p", otherScope, a.ID))
+	must(t, s.Drop("p", otherScope, a.ID))
+	must(t, s.Use("p", otherScope, a.ID))
+	must(t, s.Use("p", otherScope, b.ID))
 	if _, ok := cache.Choose(a.Dir, version, "a", nil); ok {
 		t.Error("the dropped one is still there")
 	}
@@ -324,7 +324,7 @@ func TestDropUse(t *testing.T) {
 		if len(id) > 80 {
 			want = fmt.Sprintf("%q is no cache", id[:80])
 		}
-		if err := errors.Join(s.Drop("p", cache.Other, id), s.Use("p", cache.Other, id)); err == nil || err.Error() != want+"\n"+want {
+		if err := errors.Join(s.Drop("p", otherScope, id), s.Use("p", otherScope, id)); err == nil || err.Error() != want+"\n"+want {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
@@ -345,7 +345,7 @@ func TestSweep(t *testing.T) {
 	fill := func() *cache.Store {
 		s := &cache.Store{Dir: t.TempDir(), Now: func() time.Time { return now }}
 		for i, at := range []int{1, 2, 3, 4} {
-			put(t, s, "p", []string{cache.Default, cache.Other}[i%2], version, fmt.Sprint("p", at), hours(at))
+			put(t, s, "p", []string{cache.Default, otherScope}[i%2], version, fmt.Sprint("p", at), hours(at))
 			put(t, s, "q", cache.Default, version, fmt.Sprint("q", at), hours(at).Add(-time.Minute))
 		}
 		s.Now = func() time.Time { return now }
@@ -359,7 +359,7 @@ func TestSweep(t *testing.T) {
 	left := func(s *cache.Store) string {
 		var keys []string
 		for _, project := range []string{"p", "q"} {
-			dir, err := s.Mount(project, true)
+			dir, err := s.MountAll(project)
 			must(t, err)
 			for i := range 5 {
 				if _, ok := cache.Choose(dir, version, fmt.Sprint(project, i), nil); ok {
@@ -391,7 +391,7 @@ func TestSweep(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := fill()
 			if tt.use != "" {
-				dir, err := s.Mount("p", true)
+				dir, err := s.MountAll("p")
 				must(t, err)
 				e, _ := cache.Choose(dir, version, tt.use, nil)
 				must(t, s.Use("p", e.Scope, e.ID))
@@ -420,7 +420,7 @@ func TestSweepLeftovers(t *testing.T) {
 	must(t, os.Remove(filepath.Join(lost.Dir, lost.ID+".tar.zst")))
 	nameless := put(t, s, "p", cache.Default, version, "nameless", time.Now())
 	must(t, os.Remove(filepath.Join(lost.Dir, nameless.ID+".json")))
-	empty, err := s.Mount("empty", false)
+	empty, err := s.Mount("empty", cache.Default)
 	must(t, err)
 	plant(t, e.Dir, map[string]string{"x.part": "1234", lost.ID + ".json.part": "12", "y.json": "{}", "link": "->" + s.Dir})
 	must(t, os.WriteFile(filepath.Join(s.Dir, "mine"), nil, 0o600))
@@ -466,10 +466,10 @@ func TestSweepWhileRestoring(t *testing.T) {
 	plant(t, source, files)
 	archive, stats := pack(t, source, "m")
 	s := &cache.Store{Dir: t.TempDir()}
-	mount, err := s.Mount("p", true)
+	mount, err := s.MountAll("p")
 	must(t, err)
 	for range 15 {
-		_, err := s.Keep("p", cache.Other, exchange(t, string(archive)), cache.Meta{Version: version}, 0)
+		_, err := s.Keep("p", otherScope, exchange(t, string(archive)), cache.Meta{Version: version}, 0)
 		must(t, err)
 		e, ok := cache.Choose(mount, version, "", nil)
 		if !ok {

@@ -198,8 +198,10 @@ func (d *Docker) create(ctx context.Context, s runner.Spec) error {
 			Memory: s.Memory, MemorySwap: s.Memory, NanoCPUs: int64(s.CPUs * 1e9),
 		},
 	}
-	if s.Cache != "" {
-		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: s.Cache, Target: agent.CacheDir, ReadOnly: true})
+	for name, dir := range map[string]string{agent.DefaultCache: s.Cache, agent.OwnCache: s.OwnCache} {
+		if dir != "" {
+			host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: dir, Target: path.Join(agent.CacheDir, name), ReadOnly: true})
+		}
 	}
 	if s.Tree != "" {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: s.Tree, Target: path.Join(agent.SourceDir, "src")})

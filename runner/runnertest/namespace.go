@@ -37,7 +37,7 @@ func Main() {
 
 // enter makes the machine's files the lower layer of this process's, and puts a sandbox's directories where they belong.
 func enter(dirs []string) error {
-	scratch, exchange, source, objects, cache := dirs[0], dirs[1], dirs[2], dirs[3], dirs[4]
+	scratch, exchange, source, objects, shared, own := dirs[0], dirs[1], dirs[2], dirs[3], dirs[4], dirs[5]
 	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
 	}
@@ -82,7 +82,8 @@ func enter(dirs []string) error {
 		bind(exchange, agent.ExchangeDir, 0),
 		bind(source, agent.SourceDir, 0),
 		bind(objects, agent.ObjectsDir, 0),
-		bind(cache, agent.CacheDir, 0),
+		bind(shared, filepath.Join(agent.CacheDir, agent.DefaultCache), 0),
+		bind(own, filepath.Join(agent.CacheDir, agent.OwnCache), 0),
 		bindProgram(),
 		os.MkdirAll(state, 0o711),
 		syscall.Mount("tmpfs", state, "tmpfs", 0, "mode=0711"),
@@ -97,11 +98,11 @@ func enter(dirs []string) error {
 }
 
 // AgentCommand is a command that runs this test binary as the agent of the given directories, as process 1 of a process
-// namespace of its own. The directories must be on file systems that it can see: scratch is covered by a tmpfs. The cache may be
-// empty.
-func AgentCommand(scratch, exchange, source, objects, cache string, env []string) *exec.Cmd {
+// namespace of its own. The directories must be on file systems that it can see: scratch is covered by a tmpfs. The caches,
+// the shared one and its own, may be empty.
+func AgentCommand(scratch, exchange, source, objects, shared, own string, env []string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(append([]string{}, env...), marker+"="+strings.Join([]string{scratch, exchange, source, objects, cache}, ":"))
+	cmd.Env = append(append([]string{}, env...), marker+"="+strings.Join([]string{scratch, exchange, source, objects, shared, own}, ":"))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,

@@ -64,7 +64,7 @@ func (p *Processes) Start(_ context.Context, s runner.Spec) error {
 	if err := os.MkdirAll(scratch, 0o755); err != nil {
 		return err
 	}
-	cmd := AgentCommand(scratch, s.Exchange, s.Source, s.Objects, s.Cache, []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
+	cmd := AgentCommand(scratch, s.Exchange, s.Source, s.Objects, s.Cache, s.OwnCache, []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
 	if err := cmd.Start(); err != nil {
 		return err
 	}

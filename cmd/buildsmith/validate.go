@@ -18,7 +18,8 @@ func validateCommand() *cobra.Command {
 		Use:   "validate [FILE...]",
 		Short: "Check buildspecs and tell every problem with its place",
 		Long: `Check buildspecs without running anything. Each problem is a line file:line:column: message;
-warnings say so and do not count. Of a directory its buildspec.yml is checked, - is standard
+warnings say so and do not count. What is wrong in the block batch counts, though a plain build
+ignores it. Of a directory its buildspec.yml is checked, - is standard
 input, and without a file it is buildspec.yml.
 
 With --strict warnings are errors, and common mistakes are looked for: failures that go unseen,
@@ -99,7 +100,7 @@ func (v *validation) check(name string) {
 		v.status = max(v.status, exitFault)
 		return
 	}
-	spec, problems := buildspec.Parse(text)
+	spec, problems := buildspec.ParseBatch(text)
 	if v.strict {
 		problems = buildspec.Sorted(append(problems, buildspec.Lint(text, spec)...))
 	}

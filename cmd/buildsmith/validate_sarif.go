@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"buildsmith/runner/buildspec"
@@ -36,7 +37,7 @@ type (
 		Short   sarifText          `json:"shortDescription"`
 		Full    sarifText          `json:"fullDescription"`
 		Help    sarifText          `json:"help"`
-		HelpURI string             `json:"helpUri"`
+		HelpURI string             `json:"helpUri,omitempty"`
 		Default sarifConfiguration `json:"defaultConfiguration"`
 	}
 	sarifConfiguration struct {
@@ -72,6 +73,9 @@ type (
 // everywhere; what it says of each rule stands in the rule's help.
 const formatPage = "https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html"
 
+// onFormatPage are the rules about which that page has something to say. The others are of YAML, of the shell or of ours.
+var onFormatPage = []string{"BS002", "BS003", "BS004", "BS101", "BS102", "BS104", "BS105", "BS106", "BS202", "BS207", "BS210", "BS211", "BS212", "BS220"}
+
 func printSARIF(out io.Writer, found []finding) error {
 	driver := sarifDriver{Name: "buildsmith", Version: version(), InformationURI: formatPage}
 	index := map[string]int{}
@@ -80,10 +84,14 @@ func printSARIF(out io.Writer, found []finding) error {
 		if level == "lint" {
 			level = "warning"
 		}
-		driver.Rules = append(driver.Rules, sarifRule{
+		rule := sarifRule{
 			ID: r.Code, Short: sarifText{r.Title + "."}, Full: sarifText{r.Why}, Help: sarifText{r.Why + " See " + r.Code + " in docs/lints.md."},
-			HelpURI: formatPage, Default: sarifConfiguration{level},
-		})
+			Default: sarifConfiguration{level},
+		}
+		if slices.Contains(onFormatPage, r.Code) {
+			rule.HelpURI = formatPage
+		}
+		driver.Rules = append(driver.Rules, rule)
 		index[r.Code] = i
 	}
 	run := sarifRun{Tool: sarifTool{driver}, Results: []sarifResult{}, ColumnKind: "unicodeCodePoints"}

@@ -41,12 +41,13 @@ func TestBatchProblems(t *testing.T) {
 			`4:23: warning: batch.build-list[0].ignore_failure: unknown key, ignored; did you mean ignore-failure?` + "\n" +
 				`4:59: batch.build-list[0].debug-session: "x" at line 4 is neither yes nor no` + "\n" +
 				`4:68: warning: batch.build-list[0].env.images: unknown key, ignored; did you mean image?` + "\n" +
-				`4:91: batch.build-list[0].env.variables.A-B: "A-B" is no name of a variable; use letters, digits and _, not a digit first` + "\n" +
+				`4:91: batch.build-list[0].env.variables.A-B: "A-B" at line 4 is no name of a variable; use letters, digits and _, not a digit first` + "\n" +
 				`4:99: warning: batch.build-list[0].env.variables.CODEBUILD_X: names that begin with CODEBUILD_ are reserved; ignored`},
 		{"depend-on in a list", file("  build-list:\n    - identifier: a\n      depend-on: [b]\n"),
 			"5:7: warning: batch.build-list[0].depend-on: has no effect in build-list, ignored; tasks of a build-graph can wait for others"},
 		{"too many tasks", file("  build-list:\n" + many(1001, "    - identifier: t%d\n")), "3:3: batch.build-list: 1001 tasks at line 3; at most 1000 are allowed"},
 
+		{"one task as a map", file("  build-list: {identifier: a}\n"), "3:15: warning: batch.build-list: is one task instead of a list; put `- ` before it"},
 		{"unknown task", file("  build-graph:\n    - identifier: compile\n    - identifier: b\n      depend-on: [compil, x]\n"),
 			`6:18: batch.build-graph[1].depend-on: "compil" at line 6 is no task of the graph; did you mean compile?` + "\n" +
 				`6:18: batch.build-graph[1].depend-on: "x" at line 6 is no task of the graph; the tasks are compile, b`},
@@ -75,9 +76,9 @@ func TestBatchProblems(t *testing.T) {
 				"6:54: batch.build-matrix.dynamic.env.variables.A: is empty at line 6; name at least one value\n" +
 				"6:61: batch.build-matrix.dynamic.env.variables.B: is empty at line 6; name at least one value"},
 		{"debug-session in a matrix", file("  build-matrix:\n    debug-session: no\n    static: {debug-session: yes}\n    dynamic: {debug-session: yes, env: {image: a}}\n"),
-			"4:5: batch.build-matrix.debug-session: is not possible in a matrix; leave it out\n" +
-				"5:14: batch.build-matrix.static.debug-session: is not possible in a matrix; leave it out\n" +
-				"6:15: batch.build-matrix.dynamic.debug-session: is not possible in a matrix; leave it out"},
+			"4:5: batch.build-matrix.debug-session: is not possible in a matrix at line 4; leave it out\n" +
+				"5:14: batch.build-matrix.static.debug-session: is not possible in a matrix at line 5; leave it out\n" +
+				"6:15: batch.build-matrix.dynamic.debug-session: is not possible in a matrix at line 6; leave it out"},
 		{"the other half of a matrix", file("  build-matrix:\n    static: {buildspec: a.yml, env: {image: a, x: y}}\n    dynamic: {ignore-failure: yes, env: {image: a, type: b}}\n"),
 			"4:14: warning: batch.build-matrix.static.buildspec: belongs to dynamic of the matrix, not to static; ignored\n" +
 				"4:38: warning: batch.build-matrix.static.env.image: belongs to dynamic of the matrix, not to static; ignored\n" +
@@ -96,6 +97,60 @@ func TestBatchProblems(t *testing.T) {
 		{"version 0.1", "version: 0.1\nbatch: {build-fanout: {parallelism: 2}}\n" + phases,
 			"2:1: warning: batch: is not documented for version 0.1; it is read as in 0.2"},
 	})
+}
+
+// TestPlainBuildsIgnoreBatch has errors in batch, for which a plain build starts all the same.
+func TestPlainBuildsIgnoreBatch(t *testing.T) {
+	file := func(batch string) string { return "version: 0.2\nbatch:\n" + batch }
+	const ignored = " (a plain build ignores it)"
+	for _, tt := range []struct {
+		name, text, want string
+		valid            bool
+	}{
+		{"right", file("  build-fanout: {parallelism: 2}\n") + phases, "", true},
+		{"warning", file("  build-list: {identifier: a}\n") + phases, "3:15: warning: batch.build-list: is one task instead of a list; put `- ` before it", true},
+		{"two errors", file("  build-list:\n    - identifier: a b\n    - {}\n") + phases,
+			`4:19: warning: batch.build-list[0].identifier: "a b" at line 4 is no identifier; use letters, digits, -, _ and ., at most 128` + ignored + "\n" +
+				"5:7: warning: batch.build-list[1].identifier: missing at line 5; give the task a name: identifier: a-name" + ignored, true},
+		{"null", file("") + phases, "2:1: warning: batch: has no builds at line 2; write one of build-list, build-graph, build-matrix, build-fanout" + ignored, true},
+		{"an error elsewhere", file("  build-fanout: {parallelism: 0}\n") + "env: {shell: fish}\n" + phases,
+			`3:31: warning: batch.build-fanout.parallelism: "0" at line 3 is no number from 1 on` + ignored + "\n" + `4:14: env.shell: "fish" at line 4 is none of sh, /bin/sh, bash, /bin/bash`, false},
+		{"no phases", file("  build-list: [{identifier: a b, buildspec: c.yml}]\n"),
+			"1:1: phases: missing; write `phases:` with at least one of install, pre_build, build, post_build\n" +
+				`3:29: warning: batch.build-list[0].identifier: "a b" at line 3 is no identifier; use letters, digits, -, _ and ., at most 128` + ignored, false},
+		{"a merge of itself", file("  build-list: [&a {identifier: a, <<: *a}]\n") + phases, "3:16: warning: batch.build-list[0].<<: the map at line 3 merges itself" + ignored, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			spec, problems := Parse([]byte(tt.text))
+			if diff := cmp.Diff(tt.want, texts(problems)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if (spec != nil) != tt.valid || tt.valid != (Errors(problems) == 0) {
+				t.Errorf("%d errors, spec %+v", Errors(problems), spec)
+			}
+			whole, _ := ParseBatch([]byte(tt.text))
+			if wrong := strings.Contains(tt.want, ignored) || !tt.valid; (whole == nil) != wrong {
+				t.Errorf("the spec of a batch build is %+v", whole)
+			}
+			if spec != nil && (spec.Batch != nil) != (whole != nil) {
+				t.Errorf("batch %+v", spec.Batch)
+			}
+			for _, p := range Lint([]byte(tt.text), spec) {
+				t.Errorf("a lint: %s", p)
+			}
+		})
+	}
+}
+
+// TestManyBatchWarnings has errors of batch behind more warnings than are told.
+func TestManyBatchWarnings(t *testing.T) {
+	text := "version: 0.2\nbatch:\n" + many(500, "  x%d: 1\n") + "  build-fanout: {parallelism: 0}\n" + phases
+	if spec, problems := Parse([]byte(text)); spec == nil || spec.Batch != nil || Errors(problems) != 0 {
+		t.Errorf("spec %+v, %d errors", spec, Errors(problems))
+	}
+	if spec, problems := ParseBatch([]byte(text)); spec != nil || Errors(problems) != 1 {
+		t.Errorf("spec %+v of a batch build, %d errors", spec, Errors(problems))
+	}
 }
 
 // batchOf parses a file with the batch and no problems.
@@ -151,7 +206,7 @@ func TestTasks(t *testing.T) {
 				"build_1|compute-type SMALL, A 1.10, B x…|||SMALL|||LINUX_CONTAINER A=1.10 B=x\ny ignored privileged"}},
 		{"B07", "batch: {build-fanout: {parallelism: 3, ignore-failure: yes}}\n" + phases,
 			[]string{"shard_0|shard 1 of 3|||||| ignored 0/3", "shard_1|shard 2 of 3|||||| ignored 1/3", "shard_2|shard 3 of 3|||||| ignored 2/3"}},
-		{"one task alone", "batch: {build-list: {identifier: a, debug-session: yes, buildspec: \"version: 0.2\\nphases: {}\", env: {fleet: f}}}\n",
+		{"one task alone", "batch: {build-list: [{identifier: a, debug-session: yes, buildspec: \"version: 0.2\\nphases: {}\", env: {fleet: f}}]}\n",
 			[]string{"a||version: 0.2\nphases: {}|||f|| debug"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

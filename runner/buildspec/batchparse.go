@@ -73,6 +73,7 @@ func (p *parser) tasks(e entry, path, of string) []Task {
 		p.problemf(e.key, codeMissing, path, "is empty at line %d; name at least one task: - identifier: a-name", e.key.Line)
 		return nil
 	case e.value.Kind == yaml.MappingNode:
+		p.problemf(e.value, codeList, path, "is one task instead of a list; put `- ` before it")
 		items = []*yaml.Node{e.value}
 	case e.value.Kind == yaml.SequenceNode:
 		items = e.value.Content

@@ -1,6 +1,7 @@
 // Package buildspec is the meaning of buildspec.yml, the file format of AWS CodeBuild.
 //
 // Parse reads a file and gives its Spec, or every problem in it at once, each with line, column and the code of its rule.
+// ParseBatch does so for a batch build.
 // Lint looks in a valid file for what has surprised people, Print writes a Spec as a file, and Schema is the format as a
 // JSON Schema. All keys stand in one table (keys.go), all rules in another (codes.go). The source of both is the build
 // specification reference, https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html. Where it is silent,
@@ -19,6 +20,8 @@
 //   - A reference to a secret is checked for its form. Whether the secret is there is not a matter of this package.
 //   - A file has at most 50 report groups, not AWS's 5 of a project, and 12 secondary artifacts as in AWS. A batch has at
 //     most 1000 builds.
+//   - An empty block env, proxy, reports, artifacts or cache is none, with a warning.
+//   - A plain build ignores the block batch, errors and all, which then are warnings.
 //   - A file needs phases unless all tasks of its batch name other buildspecs.
 //   - Comments of the form "# buildsmith:ignore BS101" silence warnings, never errors.
 package buildspec
@@ -43,7 +46,7 @@ type Spec struct {
 	Reports   []ReportGroup
 	Artifacts *Artifacts // nil without the block
 	Cache     *Cache     // nil without the block
-	Batch     *Batch     // nil without the block; a plain build ignores it
+	Batch     *Batch     // nil without the block, and in Parse if the block has errors; a plain build ignores it
 
 	ProxyArtifacts bool // proxy.upload-artifacts
 	ProxyLogs      bool // proxy.logs

@@ -1,6 +1,9 @@
 package buildspec
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Codes of problems. They are stable: a code is never given to another rule, and a rule that goes takes its code along.
 // docs/lints.md has a section for each.
@@ -61,10 +64,10 @@ type Rule struct {
 // Level is error, warning or lint: an error keeps the build from starting, a warning does not, and a lint is told by
 // those who ask for it.
 func (r Rule) Level() string {
-	switch r.Code[:3] {
-	case "BS0":
+	switch {
+	case isError(r.Code):
 		return "error"
-	case "BS1":
+	case strings.HasPrefix(r.Code, "BS1"), r.Code == codeDocker: // which was a lint once, and has kept its code
 		return "warning"
 	}
 	return "lint"
@@ -91,7 +94,7 @@ var rules = []Rule{
 	{codeRefused, "A key that is refused",
 		"The key is known, and cannot be done here. Passing it over would skip work or change what the build means, so that the build does not start."},
 	{codeCommand, "A command that YAML takes for a map or a list",
-		"A colon and a blank within a plain text make a map of it, a bracket or a brace at its beginning a list or a map. Quotes inside of the text do not help: the whole of it has to stand between quotes."},
+		"A colon and a blank within a plain text make a map of it, a bracket or a brace at its beginning a list or a map, a second dash a list. Quotes inside of the text do not help: the whole of it has to stand between quotes."},
 
 	{codeUnknown, "An unknown key",
 		"The key means nothing in its place and is ignored. Most are misspelt, or stand one level too high or too low."},
@@ -99,14 +102,14 @@ var rules = []Rule{
 		"Only install, pre_build, build and post_build below phases are run, in this order. What stands under another name, or outside of phases, is ignored."},
 	{codeNothing, "A phase without commands",
 		"The phase or the list is there, and nothing runs."},
-	{codeList, "One text instead of a list",
-		"CodeBuild's documentation asks for a list of commands. A text is taken for a list of one here."},
+	{codeList, "One thing instead of a list",
+		"CodeBuild's documentation asks for a list of commands, and of tasks. A text, or a task, is taken for a list of one here."},
 	{codeReserved, "A reserved name",
 		"Names that begin with CODEBUILD_ belong to CodeBuild. The entry is ignored, and the variable has the value that every build has."},
 	{codeVersion, "A key of the other version",
 		"The key belongs to the other version of the format. In 0.2 the keys of 0.1 are ignored; in 0.1 the keys of 0.2 are read, though no documentation says that they are."},
 	{codeNoEffect, "A key without effect where it stands",
-		"The key is known, and does nothing in this place or without another key."},
+		"The key is known, and does nothing in this place, without another key, or without anything below it."},
 	{codeIgnore, "A comment that silences nothing",
 		"A comment buildsmith:ignore names no code, one that is not that of a warning, or one that does not occur on its line any more."},
 	{codeTag, "An exclamation mark that YAML keeps",
@@ -117,7 +120,7 @@ var rules = []Rule{
 	{codeLost, "What a command sets ends with it",
 		"Each command runs in a shell process of its own. Directory and exported variables go on to the next, but options, functions, aliases and traps do not; in version 0.1 nothing does."},
 	{codeUnguarded, "post_build publishes a broken build",
-		"post_build runs after a build that failed, too. A command there that pushes or deploys does so with whatever is left, unless it asks for CODEBUILD_BUILD_SUCCEEDING or build has on-failure: ABORT."},
+		"post_build runs after a build that failed, too. A command there that pushes or deploys does so with whatever is left, unless it tests CODEBUILD_BUILD_SUCCEEDING, a command before it fails if that is 0, or build has on-failure: ABORT."},
 	{codeBash, "Bash in a shell that is not Bash",
 		"Commands run in sh unless env.shell says otherwise, and in Debian, Ubuntu and Alpine that is not Bash: [[, arrays, source, pipefail and the like fail there, or mean something else."},
 	{codeUnpinned, "An image without a version",

@@ -17,6 +17,13 @@ func (p *parser) commands(e entry, path, word string) []Command {
 	case isNull(e.value):
 		p.problemf(e.key, codeNothing, path, "is empty; nothing runs")
 		return nil
+	case e.value.Kind == yaml.ScalarNode && e.value.Style == 0 && dashed.MatchString(e.value.Value):
+		first, _, _ := strings.Cut(e.value.Value, "\n")
+		if line := strings.TrimSpace(p.line(e.value.Line)); dashed.MatchString(line) {
+			first = line
+		}
+		p.problemf(e.value, codeList, path, "is one text instead of a list, since a blank is missing after -; write: - %s", shorten(first[1:]))
+		return p.command(nil, e.value, path)
 	case e.value.Kind == yaml.ScalarNode:
 		p.problemf(e.value, codeList, path, "is one text instead of a list; put `- ` before it")
 		return p.command(nil, e.value, path)
@@ -35,11 +42,14 @@ func (p *parser) commands(e entry, path, word string) []Command {
 		case item.Kind == yaml.ScalarNode:
 			commands = p.command(commands, item, path)
 		default:
-			p.problemf(item, codeCommand, path, "Expected %s[%d] to be of string type: found subkeys instead at line %d; %s", word, i, item.Line, p.asText(item))
+			p.problemf(item, codeCommand, path, "Expected %s[%d] to be of string type: found subkeys instead at line %d, value of the key tag on line %d might be empty; %s", word, i, item.Line, max(item.Line-1, 1), p.asText(item))
 		}
 	}
 	return commands
 }
+
+// dashed is an item without a blank behind its dash, which is none.
+var dashed = regexp.MustCompile(`^-[^\s-]`)
 
 // command appends an item, unless it is blank. A carriage return at the end of a line, which only a quoted text can
 // still have, is no part of a command.
@@ -53,6 +63,9 @@ func (p *parser) command(commands []Command, n *yaml.Node, path string) []Comman
 	}
 	if strings.TrimSpace(text) == "" {
 		return commands
+	}
+	if p.index != nil {
+		p.index[fmt.Sprintf("%s[%d]", path, len(commands))] = entry{value: n}
 	}
 	return append(commands, Command{text, n.Line})
 }
@@ -79,6 +92,12 @@ func (p *parser) line(n int) string {
 // asText says how to write a command that has become a map or a list.
 func (p *parser) asText(n *yaml.Node) string {
 	const general = "put the whole command between single quotes"
+	if n.Kind == yaml.SequenceNode && n.Style&yaml.FlowStyle == 0 && len(n.Content) > 0 {
+		if first := p.resolve(n.Content[0]); len(n.Content) == 1 && first.Kind == yaml.ScalarNode {
+			return "a second dash makes a list of it, write: - " + shorten(first.Value)
+		}
+		return "a second dash makes a list of it; put one dash before each command, and indent all alike"
+	}
 	if n.Style&yaml.FlowStyle != 0 || n.Kind != yaml.MappingNode || len(n.Content) == 0 {
 		return general
 	}

@@ -41,7 +41,7 @@ func (p *parser) artifacts(e entry, path, id string, old bool) Artifacts {
 	}
 	for _, e := range entries {
 		if !validArtifactID(e.name) {
-			p.problemf(e.key, codeValue, join(at, e.name), "%q is no artifact identifier; use letters, digits and _, fewer than 128", shorten(e.name))
+			p.problemf(e.key, codeValue, join(at, e.name), "%q at line %d is no artifact identifier; use letters, digits and _, fewer than 128", shorten(e.name), e.key.Line)
 		}
 		if e.name != "" {
 			a.Secondary = append(a.Secondary, p.artifacts(e, join(at, e.name), e.name, old))
@@ -63,7 +63,7 @@ func (p *parser) reports(e entry) []ReportGroup {
 	for _, e := range entries {
 		path := join("reports", e.name)
 		if !reportGroup.MatchString(e.name) {
-			p.problemf(e.key, codeValue, path, "%q is no name of a report group; use letters, digits, - and _, an ARN, or a variable", shorten(e.name))
+			p.problemf(e.key, codeValue, path, "%q at line %d is no name of a report group; use letters, digits, - and _, an ARN, or a variable", shorten(e.name), e.key.Line)
 			continue
 		}
 		b := p.block(e.value, path, "reports.*")
@@ -104,7 +104,7 @@ func (p *parser) cache(e entry) *Cache {
 	if fallback.key != nil && c.Key == "" {
 		p.problemf(fallback.key, codeNoEffect, at, "is ignored without key")
 	}
-	if len(c.Paths) == 0 && (isNull(e.value) || e.value.Kind == yaml.MappingNode) && !p.has("cache.paths") {
+	if len(c.Paths) == 0 && e.value.Kind == yaml.MappingNode && !p.has("cache.paths") {
 		p.problemf(e.key, codeNoEffect, "cache.paths", "missing; nothing is cached")
 	}
 	return c

@@ -63,9 +63,6 @@ func (l *linter) values() {
 			}
 		}
 	}
-	if n := l.index["phases.install.runtime-versions.docker"].key; n != nil {
-		l.problemf(n, codeDocker, "phases.install.runtime-versions.docker", "is deprecated and does nothing; leave it out")
-	}
 	for _, name := range l.spec.Env.Exported {
 		is := func(v Variable) bool { return v.Name == name }
 		l.each("env.exported-variables", func(n *yaml.Node, text string) {
@@ -101,19 +98,26 @@ func (l *linter) batch(b *Batch) {
 
 // image tells of an image that is another one from one day to the next.
 func (l *linter) image(path, image string) {
+	if message := unpinned(image); message != "" {
+		l.each(path, func(n *yaml.Node, text string) {
+			if text == image {
+				l.problemf(n, codeUnpinned, path, "%s", message)
+			}
+		})
+	}
+}
+
+// unpinned is what is to be said of the name of an image, if anything is.
+func unpinned(image string) string {
 	if image == "" || strings.Contains(image, "$") || strings.Contains(image, "@sha256:") {
-		return
+		return ""
 	}
 	name := image[strings.LastIndexByte(image, '/')+1:]
 	_, tag, tagged := strings.Cut(name, ":")
 	if tagged && tag != "latest" {
-		return
+		return ""
 	}
-	l.each(path, func(n *yaml.Node, text string) {
-		if text == image {
-			l.problemf(n, codeUnpinned, path, "%s may be another image tomorrow; name a version, such as %s:1.2, or a digest", shorten(image), shorten(strings.TrimSuffix(image, ":latest")))
-		}
-	})
+	return fmt.Sprintf("%s may be another image tomorrow; name a version, such as %s:1.2, or a digest", shorten(image), shorten(strings.TrimSuffix(image, ":latest")))
 }
 
 func (l *linter) variables(path string, variables []Variable) {

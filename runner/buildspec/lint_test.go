@@ -13,7 +13,7 @@ import (
 
 // all is what Parse and Lint say about a text.
 func all(text string) (*Spec, []Problem) {
-	spec, problems := Parse([]byte(text))
+	spec, problems := ParseBatch([]byte(text))
 	return spec, Sorted(append(problems, Lint([]byte(text), spec)...))
 }
 
@@ -130,11 +130,34 @@ func TestLint(t *testing.T) {
 		{"abort", post(", on-failure: ABORT", "      - docker push a:1\n"), ""},
 		{"guard", post("", "      - if [ \"$CODEBUILD_BUILD_SUCCEEDING\" = 1 ]; then docker push a:1; fi\n"), ""},
 		{"guard before", post("", "      - test $CODEBUILD_BUILD_SUCCEEDING = 1\n      - docker push a:1\n"), ""},
+		{"mention", post("", "      - echo $CODEBUILD_BUILD_SUCCEEDING\n      - docker push a:1\n"), "7:7 BS203 phases.post_build.commands: docker push a:1 runs after a build that failed, too; write on-failure: ABORT in build, or ask for CODEBUILD_BUILD_SUCCEEDING before it"},
+		{"guard of another item", post("", "      - if [ \"$CODEBUILD_BUILD_SUCCEEDING\" = 1 ]; then echo ok; fi\n      - docker push a:1\n"), "7:7 BS203 phases.post_build.commands: docker push a:1 runs after a build that failed, too; write on-failure: ABORT in build, or ask for CODEBUILD_BUILD_SUCCEEDING before it"},
+		{"guard of another chain", post("", "      - test $CODEBUILD_BUILD_SUCCEEDING = 1 || echo bad\n      - docker push a:1\n"), "7:7 BS203 phases.post_build.commands: docker push a:1 runs after a build that failed, too; write on-failure: ABORT in build, or ask for CODEBUILD_BUILD_SUCCEEDING before it"},
+		{"guard for failures", post("", "      - '[ $CODEBUILD_BUILD_SUCCEEDING = 0 ] && echo bad'\n      - docker push a:1\n"), "7:7 BS203 phases.post_build.commands: docker push a:1 runs after a build that failed, too; write on-failure: ABORT in build, or ask for CODEBUILD_BUILD_SUCCEEDING before it"},
+		{"exit 0 is no guard", post("", "      - if [ $CODEBUILD_BUILD_SUCCEEDING = 0 ]; then exit 0; fi # buildsmith:ignore BS216\n      - docker push a:1\n"), "7:7 BS203 phases.post_build.commands: docker push a:1 runs after a build that failed, too; write on-failure: ABORT in build, or ask for CODEBUILD_BUILD_SUCCEEDING before it"},
+		{"guard that comes late", post("", "      - docker push a:1\n      - test $CODEBUILD_BUILD_SUCCEEDING = 1\n"), "6:7 BS203 phases.post_build.commands: docker push a:1 runs after a build that failed, too; write on-failure: ABORT in build, or ask for CODEBUILD_BUILD_SUCCEEDING before it"},
+		{"guard of another list", post("", "      - test $CODEBUILD_BUILD_SUCCEEDING = 1\n    finally:\n      - docker push a:1\n"), "8:7 BS203 phases.post_build.finally: docker push a:1 runs after a build that failed, too; write on-failure: ABORT in build, or ask for CODEBUILD_BUILD_SUCCEEDING before it"},
+		{"copy that nobody asks for", post("", "      - ok=$CODEBUILD_BUILD_SUCCEEDING\n      - docker push a:1\n"), "7:7 BS203 phases.post_build.commands: docker push a:1 runs after a build that failed, too; write on-failure: ABORT in build, or ask for CODEBUILD_BUILD_SUCCEEDING before it"},
+		{"guard 1", post("", "      - if [ $CODEBUILD_BUILD_SUCCEEDING = 0 ]; then exit 1; fi\n      - docker push a:1\n"), ""},
+		{"guard 2", post("", "      - '[ $CODEBUILD_BUILD_SUCCEEDING = 1 ] || exit'\n      - docker push a:1\n"), ""},
+		{"guard 3", post("", "      - '[ $CODEBUILD_BUILD_SUCCEEDING = 0 ] && exit 1'\n      - docker push a:1\n"), ""},
+		{"guard 4", post("", "      - '[ $CODEBUILD_BUILD_SUCCEEDING -eq 1 ] && echo ok'\n      - docker push a:1\n"), ""},
+		{"guard 5", post("", "      - '! [ $CODEBUILD_BUILD_SUCCEEDING = 0 ]'\n      - docker push a:1\n"), ""},
+		{"guard 6", post("", "      - 'if [ 1 -ne $CODEBUILD_BUILD_SUCCEEDING ]; then false; fi'\n      - docker push a:1\n"), ""},
+		{"guard 7", post("", "      - case $CODEBUILD_BUILD_SUCCEEDING in 0) exit 1 ;; esac\n      - docker push a:1\n"), ""},
+		{"guard 8", post("", "      - if echo $CODEBUILD_BUILD_SUCCEEDING | grep 0; then exit 1; fi\n      - docker push a:1\n"), ""},
+		{"guard 9", post("", "      - ok=$CODEBUILD_BUILD_SUCCEEDING; test $ok = 1\n      - docker push a:1\n"), ""},
+		{"guard 10", post("", "      - bash -c 'test $CODEBUILD_BUILD_SUCCEEDING = 1'\n      - docker push a:1\n"), ""},
+		{"guard in Bash", strings.Replace(post("", "      - '[[ $CODEBUILD_BUILD_SUCCEEDING != 1 ]] && exit 1'\n      - docker push a:1\n"), "phases:", "env: {shell: bash}\nphases:", 1), ""},
+		{"arithmetic", strings.Replace(post("", "      - (( CODEBUILD_BUILD_SUCCEEDING )) || exit 1\n      - docker push a:1\n"), "phases:", "env: {shell: bash}\nphases:", 1), ""},
+		{"guard in the same item", post("", "      - '[ $CODEBUILD_BUILD_SUCCEEDING = 1 ] && docker push a:1'\n"), ""},
+		{"case in the same item", post("", "      - case $CODEBUILD_BUILD_SUCCEEDING in 1) docker push a:1 ;; esac\n"), ""},
+		{"unreadable guard", post("", "      - test $CODEBUILD_BUILD_SUCCEEDING = 1 > \n      - docker push a:1\n"), ""},
 		{"no push", post("", "      - aws s3 ls\n      - docker images\n      - terraform apply --help\n"), ""},
 		{"no build", "version: 0.2\nphases: {post_build: {commands: [docker push a]}}", ""},
 
 		// BS204
-		{"test of Bash", command("[[ -f a ]] && make"), "5:7 BS001 did not find expected alphabetic or numeric character at line 5; YAML takes the [ at the beginning of a text for itself, write: - '[[ -f a ]] && make'"},
+		{"test of Bash", command("[[ -f a ]] && make"), "5:9 BS001 did not find expected alphabetic or numeric character at line 5; YAML takes the [ at the beginning of a text for itself, write: - '[[ -f a ]] && make'"},
 		{"tests of Bash", command("if [[ -f a ]]; then make; fi"), "5:7 BS204 phases.build.commands: [[ needs Bash, and sh, which runs the commands, is often another shell; write env: {shell: bash}"},
 		{"several", command("|\nset -euo pipefail\na=(1 2)\nsource x\n(( a > 1 )) && f <(ls) <<< b &> c"),
 			"6:9 BS204 phases.build.commands: pipefail, an array, source, (( needs Bash, and sh, which runs the commands, is often another shell; write env: {shell: bash}"},
@@ -152,6 +175,12 @@ func TestLint(t *testing.T) {
 			"6:17 BS205 batch.build-matrix.dynamic.env.image: node may be another image tomorrow; name a version, such as node:1.2, or a digest\n" +
 				"6:25 BS205 batch.build-matrix.dynamic.env.image: localhost:5000/a may be another image tomorrow; name a version, such as localhost:5000/a:1.2, or a digest\n" +
 				"6:45 BS205 batch.build-matrix.dynamic.env.image: a/b:latest may be another image tomorrow; name a version, such as a/b:1.2, or a digest"},
+
+		{"images of commands", command("docker run -it --rm -v a:b -eX=y --network host -dp 80:80 --pull=always node npm ci", "docker pull -q --platform linux/amd64 public.ecr.aws/x/y:latest", "|\nset -e\npodman run alpine true"),
+			"5:7 BS205 phases.build.commands: node may be another image tomorrow; name a version, such as node:1.2, or a digest\n6:7 BS205 phases.build.commands: public.ecr.aws/x/y:latest may be another image tomorrow; name a version, such as public.ecr.aws/x/y:1.2, or a digest\n9:9 BS205 phases.build.commands: alpine may be another image tomorrow; name a version, such as alpine:1.2, or a digest"},
+		{"images that are named or made", command("docker run node:22 npm ci", "docker build -t shop -f a . && docker run --rm shop", "docker buildx build --tag=b/c:latest .", "docker run b/c", "docker tag x y", "docker run y", "docker build -tz .", "docker run z:latest",
+			"docker run $OPTIONS node", "docker run ${IMAGE}", "docker run a@sha256:0", "docker pull -a x", "docker run --help", "docker run", "docker run -v", "docker tag", "docker ps", "docker build -t"), ""},
+		{"images of unknown names", command("docker load -i a.tar", "docker run shop", "docker pull alpine"), "7:7 BS205 phases.build.commands: alpine may be another image tomorrow; name a version, such as alpine:1.2, or a digest"},
 
 		// BS206 and BS207
 		{"literals", variables("A: $B, C: '${D}/x', E: $(date), F: '`date`', G: ~/x, H: cost $5, I: a$, J: '$'"),
@@ -237,7 +266,7 @@ func TestLint(t *testing.T) {
 
 		// BS218
 		{"sudo", "version: 0.2\nrun-as: node\nphases:\n  install: {run-as: root, commands: [sudo make]}\n  build: {commands: [sudo make]}\n",
-			"4:3 BS218 phases.install.commands: sudo make: commands run as root, and few images have sudo; leave it out"},
+			"4:38 BS218 phases.install.commands: sudo make: commands run as root, and few images have sudo; leave it out"},
 
 		// BS219
 		{"unreadable", command("echo \"a", "|-\necho 'a", "if true; then", "fi", "x=$(ls", "for i in a; do ls", "case a in", "|-\n{ ls", "( ls", "echo `ls", "case a in b", "a=(b", "echo $'a", "else"),
@@ -259,8 +288,14 @@ func TestLint(t *testing.T) {
 
 		// A place in a command.
 		{"place in a block with blank lines", command("|\n\necho a\n\nmake\n\nls"), "9:9 BS201 phases.build.commands: if make fails, this command goes on, and only the status of its last line counts; begin it with set -e"},
-		{"place in JSON", `{"version": "0.2", "phases": {"build": {"commands": ["make\nls"]}}}`, "1:1 BS201 phases.build.commands: if make fails, this command goes on, and only the status of its last line counts; begin it with set -e"},
-		{"place in finally", "version: 0.2\nphases: {build: {commands: [a], finally: [make; ls]}}", "2:1 BS201 phases.build.finally: if make fails, this command goes on, and only the status of its last line counts; begin it with set -e"},
+		{"place in JSON", `{"version": "0.2", "phases": {"build": {"commands": ["make\nls"]}}}`, "1:54 BS201 phases.build.commands: if make fails, this command goes on, and only the status of its last line counts; begin it with set -e"},
+		{"place in JSON of lines", "{\n  \"version\": \"0.2\",\n  \"phases\": {\"build\": {\"commands\": [\n    \"ls\", \"é\", \"make; ls\",\n    \"sudo make\"\n  ]}}\n}",
+			"4:16 BS201 phases.build.commands: if make fails, this command goes on, and only the status of its last line counts; begin it with set -e\n" +
+				"5:5 BS218 phases.build.commands: sudo make: commands run as root, and few images have sudo; leave it out"},
+		{"place of one text", "version: 0.2\nphases: {build: {commands: sudo make}}",
+			"2:28 BS104 phases.build.commands: is one text instead of a list; put `- ` before it\n2:28 BS218 phases.build.commands: sudo make: commands run as root, and few images have sudo; leave it out"},
+		{"place behind a null item", "version: 0.2\nphases: {build: {commands: [~, ' ', sudo make]}}", "2:37 BS218 phases.build.commands: sudo make: commands run as root, and few images have sudo; leave it out"},
+		{"place in finally", "version: 0.2\nphases: {build: {commands: [a], finally: [make; ls]}}", "2:43 BS201 phases.build.finally: if make fails, this command goes on, and only the status of its last line counts; begin it with set -e"},
 		{"place behind an alias", "version: 0.2\nx-a: &a |\n  make\n  ls\nphases:\n  build:\n    commands: [*a]\n",
 			"2:1 BS101 x-a: unknown key, ignored; known here: version, run-as, env, proxy, batch, phases, reports, artifacts, cache\n" +
 				"3:3 BS201 phases.build.commands: if make fails, this command goes on, and only the status of its last line counts; begin it with set -e"},

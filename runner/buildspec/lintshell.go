@@ -2,6 +2,7 @@ package buildspec
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ type run struct {
 	phase   *Phase
 	path    string // of the list that it stands in
 	command Command
+	column  int      // at which it begins
 	text    []string // of the command, line by line, once somebody asks
 	script  *script
 	last    bool // no command of the build comes after it
@@ -30,8 +32,12 @@ func (l *linter) commands() {
 			name     string
 			commands []Command
 		}{{"commands", phase.Commands}, {"finally", phase.Finally}} {
-			for _, c := range list.commands {
-				all = append(all, &run{linter: l, phase: phase, path: path + "." + list.name, command: c})
+			for i, c := range list.commands {
+				r := &run{linter: l, phase: phase, path: path + "." + list.name, command: c}
+				if n := l.value(fmt.Sprintf("%s[%d]", r.path, i)); n != nil {
+					r.column = n.Column
+				}
+				all = append(all, r)
 			}
 		}
 	}
@@ -58,6 +64,7 @@ func (l *linter) commands() {
 		})
 	}
 	l.unguarded(all)
+	l.images(all)
 }
 
 // tell reports a problem of a line of the command, counted from 0. Only in a | block a line of the text is one of the
@@ -77,6 +84,9 @@ func (r *run) tell(line int, code, format string, args ...any) {
 	}
 	source := r.line(at)
 	n := &yaml.Node{Line: at, Column: 1 + len(source) - len(strings.TrimLeft(source, " \t"))}
+	if dashes := len(source) - len(strings.TrimLeft(source, " \t-")); at == r.command.Line && r.column-1 > dashes {
+		n.Column = r.column // not the first of its line
+	}
 	r.problemf(n, code, r.path, format, args...)
 }
 
@@ -340,44 +350,3 @@ func (r *run) printed(c *command, in spot) {
 		}
 	}
 }
-
-// deploys are programs that publish something, and the arguments with which they do.
-var deploys = map[string][]string{
-	"docker": {"push"}, "podman": {"push"}, "npm": {"publish"}, "yarn": {"publish"}, "pnpm": {"publish"}, "kubectl": {"apply", "create", "replace", "rollout", "set"},
-	"helm": {"install", "upgrade", "push"}, "terraform": {"apply"}, "cdk": {"deploy"}, "sam": {"deploy"}, "serverless": {"deploy"}, "sls": {"deploy"},
-	"twine": {"upload"}, "mvn": {"deploy"}, "mvnw": {"deploy"}, "gradle": {"publish"}, "gradlew": {"publish"}, "git": {"push"}, "eb": {"deploy"}, "gem": {"push"},
-	"cargo": {"publish"}, "poetry": {"publish"}, "firebase": {"deploy"}, "goreleaser": {"release"}, "pulumi": {"up"}, "gh": {"release"},
-	"aws": {"sync", "cp", "mv", "update-service", "update-function-code", "deploy", "update-stack", "create-stack", "create-deployment", "create-invalidation", "publish-version", "put-image"},
-}
-
-// unguarded tells of a post_build that publishes what a failed build has left.
-func (l *linter) unguarded(all []*run) {
-	build := l.spec.Phases[2]
-	if len(build.Commands) == 0 || build.OnFailure.Action == Abort {
-		return
-	}
-	for _, r := range all {
-		if r.phase.Name != PostBuild {
-			continue
-		}
-		if strings.Contains(r.command.Text, "CODEBUILD_BUILD_SUCCEEDING") {
-			return // this command and all that come after it
-		}
-		if r.script == nil {
-			continue
-		}
-		var publishes *command
-		r.every(func(c *command, _ spot) {
-			name, args := c.name()
-			if publishes == nil && (has(args, deploys[name]...) && !has(args, "--help", "--dry-run") || deployScript.MatchString(name)) {
-				publishes = c
-			}
-		})
-		if publishes != nil {
-			r.tell(publishes.line, codeUnguarded, "%s runs after a build that failed, too; write on-failure: ABORT in build, or ask for CODEBUILD_BUILD_SUCCEEDING before it", publishes.shown())
-			return
-		}
-	}
-}
-
-var deployScript = regexp.MustCompile(`^(.*[-_])?(deploy|publish|release)([-_].*)?\.(sh|bash|py)$`)

@@ -15,11 +15,16 @@ const MaxSize = 1 << 20
 // maxNodes bounds what aliases can blow a small file up to.
 const maxNodes = 200_000
 
-// Parse reads a buildspec. It returns every problem it finds, sorted by place, without the warnings that comments of the
-// file silence; the Spec is nil if one of the problems is an error. It never fails otherwise, whatever the bytes.
-func Parse(text []byte) (*Spec, []Problem) {
-	p := &parser{text: text}
-	spec := p.parse()
+// Parse reads a buildspec for a plain build. It returns every problem it finds, sorted by place, without the warnings that
+// comments of the file silence; the Spec is nil if one of the problems is an error. It never fails otherwise, whatever the
+// bytes. Errors of the block batch, which a plain build ignores, are warnings, and the Spec then has no Batch.
+func Parse(text []byte) (*Spec, []Problem) { return parse(&parser{text: text}) }
+
+// ParseBatch is Parse for a batch build, and for those who judge the whole file: errors of the block batch are errors.
+func ParseBatch(text []byte) (*Spec, []Problem) { return parse(&parser{text: text, strict: true}) }
+
+func parse(p *parser) (*Spec, []Problem) {
+	text, spec := p.text, p.parse()
 	if bytesHaveIgnore(text) {
 		p.problems = readIgnores(text).silence(p.problems)
 	}
@@ -29,6 +34,7 @@ func Parse(text []byte) (*Spec, []Problem) {
 type parser struct {
 	text     []byte
 	problems []Problem
+	strict   bool // errors of the block batch are errors
 	failed   bool // a problem was an error, told or not
 	nodes    int
 	lines    []string         // of text, once somebody asks
@@ -140,7 +146,7 @@ func (p *parser) entries(n *yaml.Node, path string) []entry {
 			key = p.resolve(key)
 		}
 		if key.Kind != yaml.ScalarNode {
-			p.problemf(key, codeKind, path, "a key is %s; write a text", describe(key))
+			p.problemf(key, codeKind, path, "a key is %s at line %d; write a text", describe(key), key.Line)
 			continue
 		}
 		if key.Tag == "!!merge" {
@@ -198,12 +204,14 @@ func (p *parser) blockOf(n *yaml.Node, path string, t table) block {
 		at := join(path, e.name)
 		k, known := t.rows[e.name]
 		switch {
+		case !known && belongsToTop(path, e.name):
+			p.problemf(e.key, codeUnknown, at, misplaced)
 		case !known:
 			p.problemf(e.key, codeUnknown, at, "%s", unknown(e.name, t.names))
 		case k.kind == refused && e.name == "steps":
 			p.problemf(e.key, codeRefused, at, "%s at line %d; write their commands as `commands`", k.about, e.key.Line)
 		case k.kind == refused:
-			p.problemf(e.key, codeRefused, at, "%s; leave it out", k.about)
+			p.problemf(e.key, codeRefused, at, "%s at line %d; leave it out", k.about, e.key.Line)
 		case k.kind == ignored:
 			p.problemf(e.key, codeNoEffect, at, "%s", k.about)
 		default:
@@ -214,6 +222,14 @@ func (p *parser) blockOf(n *yaml.Node, path string, t table) block {
 		}
 	}
 	return b
+}
+
+const misplaced = "belongs further left, to the top level beside phases; here it is ignored"
+
+// belongsToTop reports whether a key that nobody knows below phases is one of the file's blocks.
+func belongsToTop(path, name string) bool {
+	k, known := tables[""].rows[name]
+	return known && (k.kind == aBlock || k.kind == aBlocks || name == "version") && (path == "phases" || strings.HasPrefix(path, "phases."))
 }
 
 // isError reports whether a code is that of an error.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -89,7 +90,7 @@ func TestProblems(t *testing.T) {
 		{"C02 no version", "phases: {build: {commands: [echo hi]}}",
 			"1:1: version: missing (wrong number of container tags, expected 1); write `version: 0.2` as the first line"},
 		{"version null", "version:\nphases: {build: {commands: [echo hi]}}",
-			"1:1: version: missing (wrong number of container tags, expected 1); write `version: 0.2` as the first line"},
+			"1:1: version: missing (wrong number of container tags, expected 1) at line 1; write `version: 0.2` as the first line"},
 		{"C04 unknown version", "version: 0.3\nphases: {build: {commands: [echo hi]}}",
 			`1:10: version: "0.3" at line 1 is no version of the format; write 0.2`},
 		{"C05 no phases", "version: 0.2\nartifacts: {files: ['**/*']}",
@@ -97,26 +98,26 @@ func TestProblems(t *testing.T) {
 		{"empty phases", "version: 0.2\nphases:\n",
 			"2:1: phases: is empty at line 2; write at least one of install, pre_build, build, post_build"},
 		{"C06 colon and blank", "version: 0.2\nphases:\n  build:\n    commands:\n      - echo \"status: green\"\n",
-			`5:9: phases.build.commands: Expected Commands[0] to be of string type: found subkeys instead at line 5; ` +
+			`5:9: phases.build.commands: Expected Commands[0] to be of string type: found subkeys instead at line 5, value of the key tag on line 4 might be empty; ` +
 				`a colon and a blank make a map of it, write: - 'echo "status: green"'`},
 		{"colon with quotes inside", "version: 0.2\nphases:\n  build:\n    commands:\n      - true\n      - echo it's: ok\n",
-			`6:9: phases.build.commands: Expected Commands[1] to be of string type: found subkeys instead at line 6; ` +
+			`6:9: phases.build.commands: Expected Commands[1] to be of string type: found subkeys instead at line 6, value of the key tag on line 5 might be empty; ` +
 				`a colon and a blank make a map of it, write: - 'echo it''s: ok'`},
 		{"C09 leading brace", "version: 0.2\nphases:\n  build:\n    commands:\n      - { echo absent; true; }\n",
-			"5:9: phases.build.commands: Expected Commands[0] to be of string type: found subkeys instead at line 5; put the whole command between single quotes"},
+			"5:9: phases.build.commands: Expected Commands[0] to be of string type: found subkeys instead at line 5, value of the key tag on line 4 might be empty; put the whole command between single quotes"},
 		{"nested list", "version: 0.2\nphases: {build: {commands: [[echo a]]}}",
-			"2:29: phases.build.commands: Expected Commands[0] to be of string type: found subkeys instead at line 2; put the whole command between single quotes"},
+			"2:29: phases.build.commands: Expected Commands[0] to be of string type: found subkeys instead at line 2, value of the key tag on line 1 might be empty; put the whole command between single quotes"},
 		{"C10 tab", "version: 0.2\nphases:\n\tbuild:\n    commands: [echo hi]\n",
 			"3:1: found character that cannot start any token at line 3; a tab stands in the indentation, use spaces"},
 		{"leading at", "version: 0.2\nphases:\n  build:\n    commands:\n      - @echo\n",
-			"5:9: found character that cannot start any token at line 5; put the text that begins with @ between single quotes"},
+			"5:9: found character that cannot start any token at line 5; YAML takes the @ at the beginning of a text for itself, write: - '@echo'"},
 		{"bad flow list", "version: 0.2\nphases:\n  build:\n    commands: [a, b\n    x: y\n", "4:5: did not find expected ',' or ']' at line 4"},
 		{"colons on a line", "version: 0.2\na: b: c\n",
 			"2:1: mapping values are not allowed in this context at line 2; put a text that contains a colon and a blank between single quotes"},
 		{"leading star", "version: 0.2\nphases:\n  build:\n    commands:\n      - *.sh\n",
-			"5:9: did not find expected alphabetic or numeric character at line 5; put the text that begins with * between single quotes"},
+			"5:9: did not find expected alphabetic or numeric character at line 5; YAML takes the * at the beginning of a text for itself, write: - '*.sh'"},
 		{"unknown anchor", "version: 0.2\nphases:\n  build:\n    commands:\n      - *sh\n",
-			"5:9: unknown anchor 'sh' referenced at line 5; put a text that begins with * between single quotes"},
+			"5:9: unknown anchor 'sh' referenced at line 5; YAML takes the * at the beginning of a text for itself, write: - '*sh'"},
 		{"C15 lost indentation", "version: 0.2\nphases:\nbuild:\n  commands: [echo built]\n",
 			"3:1: build: build at line 3 is a phase, but stands beside phases; indent it by two spaces more"},
 		{"stray phase", "version: 0.2\nphases:\n  install: {commands: [echo a]}\nbuild:\n  commands: [echo built]\n",
@@ -159,16 +160,15 @@ func TestProblems(t *testing.T) {
 		{"artifacts with empty files", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts:\n  files:\n",
 			"4:3: artifacts.files: is empty at line 4; name at least one file or pattern, such as '**/*'"},
 		{"bad pattern", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts:\n  files: ['a[']\n",
-			`4:11: artifacts.files: pattern "a[": the class in "a[" is not closed; write \[ for a plain bracket`},
+			`4:11: artifacts.files: pattern "a[": the class in "a[" is not closed at line 4; write \[ for a plain bracket`},
 		{"artifact identifier", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts: {files: [a], secondary-artifacts: {a-b: {files: [c]}}}",
-			`3:47: artifacts.secondary-artifacts.a-b: "a-b" is no artifact identifier; use letters, digits and _, fewer than 128`},
+			`3:47: artifacts.secondary-artifacts.a-b: "a-b" at line 3 is no artifact identifier; use letters, digits and _, fewer than 128`},
 		{"artifacts type", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts: {type: zip, files: [a]}",
 			"3:13: warning: artifacts.type: belongs to version 0.1; ignored"},
 		{"files as a map", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts: {files: {a: b}}",
 			"3:20: artifacts.files: expected a list of texts, found a map at line 3"},
 		{"list in files", "version: 0.2\nphases: {build: {commands: [echo hi]}}\nartifacts: {files: [[a]]}",
-			"3:21: artifacts.files: expected a text as item 0, found a list at line 3\n" +
-				"3:13: artifacts.files: is empty at line 3; name at least one file or pattern, such as '**/*'"},
+			"3:21: artifacts.files: expected a text as item 0, found a list at line 3"},
 		{"C27 six fallback keys", "version: 0.2\nphases: {build: {commands: [echo hi]}}\ncache: {key: a, fallback-keys: [b, c, d, e, f, g], paths: ['x/**/*']}",
 			"3:32: cache.fallback-keys: 6 keys at line 3; at most 5 are allowed"},
 		{"cache without paths", "version: 0.2\nphases: {build: {commands: [echo hi]}}\ncache: {fallback-keys: [b], action: both}",
@@ -178,12 +178,12 @@ func TestProblems(t *testing.T) {
 		{"C29 reserved name", "version: 0.2\nenv: {variables: {CODEBUILD_BUILD_SUCCEEDING: '7'}}\nphases: {build: {commands: [a]}}",
 			"2:19: warning: env.variables.CODEBUILD_BUILD_SUCCEEDING: names that begin with CODEBUILD_ are reserved; ignored"},
 		{"bad name", "version: 0.2\nenv: {variables: {1A: b, A-B: c}}\nphases: {build: {commands: [a]}}",
-			`2:19: env.variables.1A: "1A" is no name of a variable; use letters, digits and _, not a digit first` + "\n" +
-				`2:26: env.variables.A-B: "A-B" is no name of a variable; use letters, digits and _, not a digit first`},
+			`2:19: env.variables.1A: "1A" at line 2 is no name of a variable; use letters, digits and _, not a digit first` + "\n" +
+				`2:26: env.variables.A-B: "A-B" at line 2 is no name of a variable; use letters, digits and _, not a digit first`},
 		{"name in two maps", "version: 0.2\nenv:\n  variables: {A: b}\n  parameter-store:\n    A: /a\nphases: {build: {commands: [a]}}",
-			"5:1: env.parameter-store.A: the name also stands in env.variables, at line 3; keep one"},
+			"5:1: env.parameter-store.A: the name at line 5 also stands in env.variables, at line 3; keep one"},
 		{"exported name", "version: 0.2\nenv: {exported-variables: [A B]}\nphases: {build: {commands: [a]}}",
-			`2:28: env.exported-variables: "A B" is no name of a variable; use letters, digits and _, not a digit first`},
+			`2:28: env.exported-variables: "A B" at line 2 is no name of a variable; use letters, digits and _, not a digit first`},
 		{"variables as a list", "version: 0.2\nenv: {variables: [A]}\nphases: {build: {commands: [a]}}",
 			"2:18: env.variables: expected a map of keys, found a list at line 2"},
 		{"value as a list", "version: 0.2\nenv: {variables: {A: [b]}}\nphases: {build: {commands: [a]}}",
@@ -193,23 +193,22 @@ func TestProblems(t *testing.T) {
 		{"report format", "version: 0.2\nreports: {unit: {files: [a], file-format: junit}}\nphases: {build: {commands: [a]}}",
 			`2:43: reports.unit.file-format: "junit" at line 2 is none of JUNITXML, CUCUMBERJSON, NUNITXML, NUNIT3XML, TESTNGXML, VISUALSTUDIOTRX, CLOVERXML, COBERTURAXML, JACOCOXML, SIMPLECOV, LCOV, LCOVINFO`},
 		{"C30 steps", "version: 0.2\nphases: {build: {steps: [{name: Greet, run: echo hi}]}}",
-			"2:18: phases.build.steps: GitHub Actions steps are not supported at line 2; write their commands as `commands`\n" +
-				"2:10: warning: phases.build: has no commands; nothing runs"},
+			"2:18: phases.build.steps: GitHub Actions steps are not supported at line 2; write their commands as `commands`"},
 		{"0.1 with newer keys", "version: 0.1\nenv: {variables: {A: b}}\nphases: {build: {commands: [a]}}",
 			"2:1: warning: env: is not documented for version 0.1; it is read as in 0.2"},
-		{"key that is a list", "version: 0.2\n? [a]\n: b\nphases: {build: {commands: [a]}}", "2:3: a key is a list; write a text"},
+		{"key that is a list", "version: 0.2\n? [a]\n: b\nphases: {build: {commands: [a]}}", "2:3: a key is a list at line 2; write a text"},
 		{"everything at once", "version: 0.9\nenv: {shell: fish}\nphases:\n  build:\n    commands:\n      - a: b\n      - c: d\n",
 			`1:10: version: "0.9" at line 1 is no version of the format; write 0.2` + "\n" +
 				`2:14: env.shell: "fish" at line 2 is none of sh, /bin/sh, bash, /bin/bash` + "\n" +
-				`6:9: phases.build.commands: Expected Commands[0] to be of string type: found subkeys instead at line 6; a colon and a blank make a map of it, write: - 'a: b'` + "\n" +
-				`7:9: phases.build.commands: Expected Commands[1] to be of string type: found subkeys instead at line 7; a colon and a blank make a map of it, write: - 'c: d'`},
+				`6:9: phases.build.commands: Expected Commands[0] to be of string type: found subkeys instead at line 6, value of the key tag on line 5 might be empty; a colon and a blank make a map of it, write: - 'a: b'` + "\n" +
+				`7:9: phases.build.commands: Expected Commands[1] to be of string type: found subkeys instead at line 7, value of the key tag on line 6 might be empty; a colon and a blank make a map of it, write: - 'c: d'`},
 	})
 }
 
 func testProblems(t *testing.T, files []badFile) {
 	for _, tt := range files {
 		t.Run(tt.name, func(t *testing.T) {
-			spec, problems := Parse([]byte(tt.text))
+			spec, problems := ParseBatch([]byte(tt.text))
 			if diff := cmp.Diff(sorted(strings.Split(tt.want, "\n")), sorted(strings.Split(texts(problems), "\n"))); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -262,7 +261,7 @@ func TestAccepted(t *testing.T) {
 		"JSON with tabs":    "{\n\t\"version\": \"0.2\",\n\t\"phases\": {\"build\": {\"commands\": [\"echo json\"]}}\n}",
 		"C08 brace in item": "version: 0.2\nphases:\n  build:\n    commands:\n      - test -e missing || { echo absent; true; }\n",
 		"comment item":      "version: 0.2\nphases:\n  build:\n    commands:\n      - # nothing\n      - \"\"\n      - echo\n",
-		"install alone":     "version: 0.2\nphases: {install: {runtime-versions: {docker: 18}}}",
+		"install alone":     "version: 0.2\nphases: {install: {runtime-versions: {go: 1}}}",
 		"batch alone":       "version: 0.2\nbatch: {build-list: [{identifier: a, buildspec: b.yml}]}",
 		"files as text":     "version: 0.2\nphases: {build: {commands: [a]}}\nartifacts: {files: '**/*', discard-paths: No, exclude-paths: a}",
 		"format in any case": "version: 0.2\nphases: {build: {commands: [a]}}\n" +
@@ -377,9 +376,16 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte("version: 0.2\nphases: &p\n  build: *p\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
+		whole, problems := ParseBatch(text)
+		if (whole == nil) != (Errors(problems) > 0) {
+			t.Fatalf("spec %v with %d errors for a batch build", whole, Errors(problems))
+		}
 		spec, problems := Parse(text)
 		if (spec == nil) != (Errors(problems) > 0) {
 			t.Fatalf("spec %v with %d errors", spec, Errors(problems))
+		}
+		if whole != nil && !reflect.DeepEqual(whole, spec) {
+			t.Fatalf("the spec of a batch build %v is not that of a plain one %v", whole, spec)
 		}
 		lines := 1
 		for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} { // what YAML holds for the end of a line

@@ -122,7 +122,10 @@ func blockSchema(path string) object {
 	}
 	s["properties"] = properties
 	if len(required) > 0 {
-		s["type"], s["required"] = "object", required
+		s["required"] = required
+		if path != "artifacts" { // which may be empty
+			s["type"] = "object"
+		}
 	}
 	switch path {
 	case "batch":

@@ -150,7 +150,8 @@ var conformance = []struct {
 	{"format in any case", `{version: 0.2, reports: {a: {files: [a], file-format: JUnitXml}}, phases: {build: {commands: [a]}}}`, good},
 	{"format", `{version: 0.2, reports: {a: {files: [a], file-format: junit}}, phases: {build: {commands: [a]}}}`, bad},
 	{"report without files", `{version: 0.2, reports: {a: {}}, phases: {build: {commands: [a]}}}`, bad},
-	{"null artifacts", `{version: 0.2, artifacts: , phases: {build: {commands: [a]}}}`, bad},
+	{"null blocks", `{version: 0.2, env: , proxy: , reports: , artifacts: , cache: , phases: {build: {commands: [a]}}}`, good},
+	{"null artifact", `{version: 0.2, artifacts: {files: a, secondary-artifacts: {b: }}, phases: {build: {commands: [a]}}}`, bad},
 	{"empty files", `{version: 0.2, artifacts: {files: []}, phases: {build: {commands: [a]}}}`, bad},
 	{"null files", `{version: 0.2, artifacts: {files: [~]}, phases: {build: {commands: [a]}}}`, bad},
 	{"cache action", `{version: 0.2, cache: {paths: a/*, action: both}, phases: {build: {commands: [a]}}}`, bad},
@@ -177,7 +178,7 @@ func TestConformance(t *testing.T) {
 	schema := compileSchema(t)
 	for _, tt := range conformance {
 		t.Run(tt.name, func(t *testing.T) {
-			if spec, problems := Parse([]byte(tt.text)); (spec != nil) != (tt.verdict == good) {
+			if spec, problems := ParseBatch([]byte(tt.text)); (spec != nil) != (tt.verdict == good) {
 				t.Errorf("the parser: %s", texts(problems))
 			} else if spec != nil {
 				checkPrint(t, spec)

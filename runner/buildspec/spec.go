@@ -30,38 +30,70 @@ func (p *parser) spec(root *yaml.Node) *Spec {
 	}
 	spec.Version = p.version(root, top.keys["version"])
 	spec.RunAs = p.user(top.keys["run-as"], "run-as")
-	if e, ok := top.keys["env"]; ok {
+	if e, ok := p.filled(top, "env", "set"); ok {
 		spec.Env = p.env(e)
 	}
-	if e, ok := top.keys["environment_variables"]; ok {
+	var plain []Variable
+	if e, ok := p.filled(top, "environment_variables", "set"); ok {
 		plaintext, path := p.block(e.value, "environment_variables", "environment_variables").at("plaintext")
-		spec.Env.Variables = append(spec.Env.Variables, p.names(plaintext, path)...)
+		plain = p.names(plaintext, path)
 	}
-	p.once(&spec.Env)
-	if e, ok := top.keys["proxy"]; ok {
+	p.once(&spec.Env, plain)
+	spec.Env.Variables = append(spec.Env.Variables, plain...)
+	if e, ok := p.filled(top, "proxy", "sent through a proxy"); ok {
 		b := p.block(e.value, "proxy", "proxy")
 		spec.ProxyArtifacts = p.flag(b.at("upload-artifacts"))
 		spec.ProxyLogs = p.flag(b.at("logs"))
 		spec.Proxy = spec.ProxyArtifacts || spec.ProxyLogs
 	}
 	if e, ok := top.keys["batch"]; ok {
-		spec.Batch = p.batch(e)
+		spec.Batch = p.batchOf(e)
 	}
 	p.phases(&spec, root, top.keys["phases"], stray)
-	if e, ok := top.keys["reports"]; ok {
+	if e, ok := p.filled(top, "reports", "reported"); ok {
 		spec.Reports = p.reports(e)
 	}
-	if e, ok := top.keys["artifacts"]; ok {
+	if e, ok := p.filled(top, "artifacts", "kept"); ok {
 		artifacts := p.artifacts(e, "artifacts", "", old)
 		spec.Artifacts = &artifacts
 	}
-	if e, ok := top.keys["cache"]; ok {
+	if e, ok := p.filled(top, "cache", "cached"); ok {
 		spec.Cache = p.cache(e)
 	}
 	if old {
 		p.newer(top, "")
 	}
 	return &spec
+}
+
+// filled is a block of the file, if it is there and not empty: one whose lines are all comments is no mistake that should
+// keep a build from starting.
+func (p *parser) filled(top block, name, done string) (entry, bool) {
+	e, ok := top.keys[name]
+	if ok && isNull(e.value) {
+		p.problemf(e.key, codeNoEffect, name, "is empty; nothing is %s", done)
+		return e, false
+	}
+	return e, ok
+}
+
+// batchOf reads the block batch. In a plain build, which ignores it, its errors become warnings, and it is none then.
+func (p *parser) batchOf(e entry) *Batch {
+	failed, before := p.failed, len(p.problems)
+	p.failed = false
+	batch := p.batch(e)
+	wrong := p.failed
+	p.failed = failed || wrong && (p.strict || p.nodes >= maxNodes)
+	if !wrong || p.strict {
+		return batch
+	}
+	for i := range p.problems[before:] {
+		if problem := &p.problems[before+i]; !problem.Warning && problem.Path != "aliases" {
+			problem.Warning = true
+			problem.Message += " (a plain build ignores it)"
+		}
+	}
+	return nil
 }
 
 // newer warns of the keys of a block that version 0.1 does not have. They mean in it what they mean in 0.2.
@@ -85,11 +117,12 @@ func version(root *yaml.Node) string {
 
 func (p *parser) version(root *yaml.Node, e entry) string {
 	if !e.given() || e.value.Kind == yaml.ScalarNode && strings.TrimSpace(e.value.Value) == "" {
-		at := root
+		const missing, write = "missing (wrong number of container tags, expected 1)", "; write `version: 0.2` as the first line"
 		if e.key != nil {
-			at = e.key
+			p.problemf(e.key, codeMissing, "version", "%s at line %d%s", missing, e.key.Line, write)
+		} else {
+			p.problemf(root, codeMissing, "version", missing+write)
 		}
-		p.problemf(at, codeMissing, "version", "missing (wrong number of container tags, expected 1); write `version: 0.2` as the first line")
 		return ""
 	}
 	text := strings.TrimSpace(p.scalar(e, "version"))
@@ -104,7 +137,7 @@ func (p *parser) env(e entry) Env {
 	shell, at := b.at("shell")
 	var env Env
 	if text := strings.ToLower(p.scalar(shell, at)); strings.HasPrefix(text, "powershell") || strings.HasPrefix(text, "pwsh") || strings.HasPrefix(text, "cmd") {
-		p.problemf(shell.value, codeValue, at, "%q is a shell of Windows, which this program does not build on; write one of %s", shorten(text), strings.Join(shells, ", "))
+		p.problemf(shell.value, codeValue, at, "%q at line %d is a shell of Windows, which this program does not build on; write one of %s", shorten(text), shell.value.Line, strings.Join(shells, ", "))
 	} else {
 		env.Shell = p.oneOf(shell, at, false, shells...)
 	}
@@ -113,7 +146,7 @@ func (p *parser) env(e entry) Env {
 	for _, v := range p.named(parameters, at) {
 		name := p.scalar(v, join(at, v.name))
 		if strings.TrimSpace(name) == "" && !p.has(join(at, v.name)) {
-			p.problemf(v.key, codeMissing, join(at, v.name), "names no parameter")
+			p.problemf(v.key, codeMissing, join(at, v.name), "names no parameter at line %d; write its name", v.key.Line)
 		}
 		env.ParameterStore = append(env.ParameterStore, Variable{Name: v.name, Value: name, Line: v.key.Line})
 	}
@@ -127,16 +160,16 @@ func (p *parser) env(e entry) Env {
 }
 
 // once tells of names that stand in two of the maps of env.
-func (p *parser) once(env *Env) {
+func (p *parser) once(env *Env, plain []Variable) {
 	first := map[string]Variable{}
 	in := map[string]string{}
 	for _, m := range []struct {
 		path      string
 		variables []Variable
-	}{{"env.variables", env.Variables}, {"env.parameter-store", env.ParameterStore}, {"env.secrets-manager", env.SecretsManager}} {
+	}{{"environment_variables.plaintext", plain}, {"env.variables", env.Variables}, {"env.parameter-store", env.ParameterStore}, {"env.secrets-manager", env.SecretsManager}} {
 		for _, v := range m.variables {
 			if before, twice := first[v.Name]; twice {
-				p.problemf(&yaml.Node{Line: v.Line, Column: 1}, codeConflict, join(m.path, v.Name), "the name also stands in %s, at line %d; keep one", in[v.Name], before.Line)
+				p.problemf(&yaml.Node{Line: v.Line, Column: 1}, codeConflict, join(m.path, v.Name), "the name at line %d also stands in %s, at line %d; keep one", v.Line, in[v.Name], before.Line)
 				continue
 			}
 			first[v.Name], in[v.Name] = v, m.path
@@ -153,7 +186,7 @@ func (p *parser) exported(b block) []string {
 		switch name := p.plain(item, path); {
 		case name == "" || slices.Contains(names, name):
 		case !validName(name):
-			p.problemf(item, codeValue, path, "%q is no name of a variable; use letters, digits and _, not a digit first", shorten(name))
+			p.problemf(item, codeValue, path, "%q at line %d is no name of a variable; use letters, digits and _, not a digit first", shorten(name), item.Line)
 		default:
 			names = append(names, name)
 		}
@@ -192,6 +225,10 @@ func (p *parser) phases(spec *Spec, root *yaml.Node, e entry, stray []entry) {
 	}
 	for _, e := range p.entries(e.value, "phases") {
 		i := slices.IndexFunc(phaseNames, func(n struct{ key, phase string }) bool { return n.key == e.name })
+		if belongsToTop("phases", e.name) {
+			p.problemf(e.key, codeUnknown, join("phases", e.name), misplaced)
+			continue
+		}
 		if i < 0 {
 			p.problemf(e.key, codePhase, join("phases", e.name), "%s", strings.Replace(unknown(e.name, tables["phases"].names), "unknown key", "unknown phase", 1))
 			continue
@@ -222,7 +259,7 @@ func (p *parser) phase(e entry, path, name string, old bool) Phase {
 	if e, at := b.at("runtime-versions"); e.key != nil {
 		phase.Runtimes = p.runtimes(e, at)
 	}
-	if name != Install && commands.key == nil && finally.key == nil {
+	if name != Install && commands.key == nil && finally.key == nil && !p.has(path) && !p.has(path+".steps") {
 		p.problemf(e.key, codeNothing, path, "has no commands; nothing runs")
 	}
 	if old {
@@ -244,8 +281,8 @@ func (p *parser) runtimes(e entry, path string) []Variable {
 		if !runtimeVersion.MatchString(text) && !p.has(at) {
 			p.problemf(v.key, codeValue, at, "%q at line %d is no version; write one such as 3.12, 18.x, latest or \"$VERSION\"", shorten(text), v.key.Line)
 		}
-		if p.index != nil {
-			p.index[at] = v
+		if v.name == "docker" {
+			p.problemf(v.key, codeDocker, at, "is deprecated and does nothing; leave it out")
 		}
 		runtimes = append(runtimes, Variable{Name: v.name, Value: text, Line: v.key.Line})
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,6 +44,9 @@ func (p *parser) document() *yaml.Node {
 		return at(start, codeYAML, emptyFile)
 	}
 	root := doc.Content[0]
+	if m := keyLine.FindStringSubmatch(root.Value); m != nil && m[1] == "version" {
+		return at(root, codeYAML, "the file is a text, since a blank is missing behind the colon; write: version: %s", shorten(m[2]))
+	}
 	if root.Kind != yaml.MappingNode {
 		return at(root, codeYAML, "the file is %s; a buildspec is a map that begins with `version: 0.2`", describe(root))
 	}
@@ -55,7 +59,8 @@ var (
 )
 
 // syntax turns an error of the YAML library into a problem. The library counts lines from 0 in messages of its parser
-// and from 1 in those of its scanner, and leaves a first line out.
+// and from 1 in those of its scanner, and leaves a first line out. It names the line where the list, the map or the text
+// begins that it could not read to its end, which is often not the one that is wrong.
 func (p *parser) syntax(err error) {
 	text := err.Error()
 	line := 1
@@ -70,67 +75,87 @@ func (p *parser) syntax(err error) {
 	}
 	lines := strings.Split(string(p.text), "\n")
 	line = min(line, len(lines))
-	fit := ""
-	switch {
-	case strings.HasPrefix(text, "found a tab character"):
+	add := func(line, column int, hint string) {
+		p.add(Problem{Line: line, Column: column, Code: codeYAML, Message: clip(fmt.Sprintf("%s at line %d%s", text, line, hint))})
+	}
+	if strings.HasPrefix(text, "found a tab character") {
 		line = tabbed(lines, line)
-	case strings.HasPrefix(text, "did not find expected '-' indicator"), strings.HasPrefix(text, "did not find expected key"):
-		// The library names the line where the list or map begins, not the one that does not fit into it.
-		if n := misfit(lines, line); n > 0 {
-			line, fit = n, "; the line is indented like none above it"
-		}
+		add(line, max(strings.IndexByte(lines[line-1], '\t'), 0)+1, "; indent with spaces")
+		return
 	}
 	source := lines[line-1]
 	column := len(source) - len(strings.TrimLeft(source, " \t")) + 1
-	message := fmt.Sprintf("%s at line %d", text, line)
-	switch {
-	case strings.HasPrefix(text, "found character that cannot start any token"):
+	unstarted := strings.HasPrefix(text, "found character that cannot start any token")
+	if unstarted {
 		if tab := strings.IndexByte(source[:column-1], '\t'); tab >= 0 {
-			column = tab + 1
-			message += "; a tab stands in the indentation, use spaces"
+			add(line, tab+1, "; a tab stands in the indentation, use spaces")
+			return
 		} else if i := strings.Index(source, "-\t"); i == column-1 {
-			column = i + 2
-			message += "; a tab stands after the dash, use a space"
-		} else if i := strings.IndexAny(source, "@`%"); i >= 0 {
-			column = i + 1
-			message += fmt.Sprintf("; put the text that begins with %c between single quotes", source[i])
+			add(line, i+2, "; a tab stands after the dash, use a space")
+			return
 		}
-	case strings.HasPrefix(text, "found a tab character"):
-		if tab := strings.IndexByte(source, '\t'); tab >= 0 {
-			column = tab + 1
-		}
-		message += "; indent with spaces"
-	case leadingSign(source) != "" && (strings.HasPrefix(text, "did not find expected alphabetic") || strings.HasPrefix(text, "did not find expected ',' or")):
-		message += leadingSign(source)
-	case strings.HasPrefix(text, "did not find expected alphabetic"):
-		if i := strings.IndexAny(source, "*&"); i >= 0 {
-			column = i + 1
-			message += fmt.Sprintf("; put the text that begins with %c between single quotes", source[i])
-		}
-	case strings.HasPrefix(text, "did not find expected '-' indicator") && fit == "":
-		message += notAnItem(lines, line)
-	case strings.HasPrefix(text, "mapping values are not allowed"):
-		message += colonHint(lines, line)
-	case strings.HasPrefix(text, "could not find expected ':'"):
-		if hint := colonHint(lines, line); hint != generalColon {
-			message += hint
-		} else {
-			message += "; the line is neither `key: value` nor an item, put `- ` before a command"
-		}
-	case strings.HasPrefix(text, "found unexpected end of stream"):
-		message += "; a quote or a bracket that is opened is not closed"
-	case strings.HasPrefix(text, "unknown anchor"):
+	}
+	if strings.HasPrefix(text, "unknown anchor") {
 		if name := strings.Split(text, "'"); len(name) > 1 {
 			for i, l := range lines {
-				if at := strings.Index(l, "*"+name[1]); at >= 0 {
-					line, column = i+1, at+1
-					message = fmt.Sprintf("%s at line %d; put a text that begins with * between single quotes", text, line)
-					break
+				at := strings.Index(l, "*"+name[1])
+				if at < 0 {
+					continue
 				}
+				if item := itemAt(lines, i); item != nil && item.hint() != "" {
+					add(i+1, item.column, item.hint())
+				} else {
+					add(i+1, at+1, "; put a text that begins with * between single quotes")
+				}
+				return
 			}
 		}
 	}
-	p.add(Problem{Line: line, Column: column, Code: codeYAML, Message: clip(message + fit)})
+	noted := detected(lines, line, err)
+	if item := culprit(lines, noted); item != nil {
+		add(item.line, item.column, item.hint())
+		return
+	}
+	hint := ""
+	list := strings.HasPrefix(text, "did not find expected '-' indicator")
+	switch {
+	case list, strings.HasPrefix(text, "did not find expected key"):
+		begin := line
+		line = noted
+		if n := misfit(lines, begin); n > 0 && n <= noted {
+			line, hint = n, "; the line is indented like none above it"
+		} else if list && itemLine.MatchString(lines[noted-1]) {
+			hint = fmt.Sprintf("; the item is indented deeper than the one at line %d, indent all items of a list alike", begin)
+		} else if list {
+			hint = "; put `- ` before each item of a list, and indent all items alike"
+		}
+		source = lines[line-1]
+		column = len(source) - len(strings.TrimLeft(source, " \t")) + 1
+	case unstarted:
+		if i := strings.IndexAny(source, "@`%"); i >= 0 {
+			column = i + 1
+			hint = fmt.Sprintf("; put the text that begins with %c between single quotes", source[i])
+		}
+	case strings.HasPrefix(text, "did not find expected alphabetic"):
+		if i := strings.IndexAny(source, "*&"); i >= 0 {
+			column = i + 1
+			hint = fmt.Sprintf("; put the text that begins with %c between single quotes", source[i])
+		}
+	case strings.HasPrefix(text, "mapping values are not allowed"), strings.HasPrefix(text, "could not find expected ':'"):
+		if n, key, value := unspaced(lines, noted); n > 0 {
+			line, column = n, strings.Index(lines[n-1], key)+1
+			hint = fmt.Sprintf("; a blank is missing behind a colon, write: %s: %s", key, value)
+		} else if l := strings.TrimSpace(source); dashed.MatchString(l) {
+			hint = "; a blank is missing after -, write: - " + l[1:]
+		} else if strings.HasPrefix(text, "mapping") {
+			hint = generalColon
+		} else {
+			hint = "; the line is neither `key: value` nor an item, put `- ` before a command"
+		}
+	case strings.HasPrefix(text, "found unexpected end of stream"):
+		hint = "; a quote or a bracket that is opened is not closed"
+	}
+	add(line, column, hint)
 }
 
 // tabbed is the first line from line on that has a tab in its indentation, or line if none has.
@@ -189,54 +214,21 @@ func clip(message string) string {
 	return message
 }
 
-var item = regexp.MustCompile(`^(\s*)-\s+(\S.*)$`)
-
 const generalColon = "; put a text that contains a colon and a blank between single quotes"
 
-// colonHint says how to write a text that has a colon and a blank, which makes a map of it, given the line of the map's
-// error. If the text is an item of a list, that is shown as it should be.
-func colonHint(lines []string, line int) string {
-	source := strings.TrimRight(lines[line-1], " \t\r")
-	if m := item.FindStringSubmatch(source); m != nil {
-		if strings.Contains(m[2], ": ") {
-			return "; a colon and a blank make a map of it, write: - " + quote(m[2])
-		}
-		return generalColon
-	}
-	// A line without a dash may go on from an item above, which is then one text over several lines.
-	indent := len(source) - len(strings.TrimLeft(source, " "))
-	for i := line - 2; i >= 0 && i > line-50; i-- {
-		m := item.FindStringSubmatch(strings.TrimRight(lines[i], " \t\r"))
-		if m == nil {
-			continue
-		}
-		if len(m[1]) < indent && strings.Contains(m[2], ": ") {
-			return fmt.Sprintf("; the item that begins at line %d has a colon and a blank, which make a map of it; begin it with `- |` and put the command below, indented", i+1)
-		}
-		break
-	}
-	return generalColon
+var keyLine = regexp.MustCompile(`^\s*([a-z_0-9-]+):([^\s:].*)$`)
+
+// isKey reports whether a name is that of a key of the format, wherever.
+func isKey(name string) bool {
+	return slices.ContainsFunc(keys, func(k key) bool { return k.name() == name })
 }
 
-// notAnItem says what is wrong with a line in a list that is no item: a command that begins with a bracket or a quote that
-// YAML closes before the command ends.
-func notAnItem(lines []string, line int) string {
-	for _, at := range []int{line, line - 1} {
-		if at < 1 || at > len(lines) {
-			continue
-		}
-		if hint := leadingSign(lines[at-1]); hint != "" {
-			return hint
+// unspaced finds the first line up to one that has a key of the format with its value right behind the colon.
+func unspaced(lines []string, until int) (line int, name, value string) {
+	for i, l := range lines[:until] {
+		if m := keyLine.FindStringSubmatch(strings.TrimRight(l, " \t\r")); m != nil && isKey(m[1]) {
+			return i + 1, m[1], m[2]
 		}
 	}
-	return "; put `- ` before each item of a list, and indent all items alike"
-}
-
-// leadingSign says how to write an item that begins with a bracket or a quote, if a line is one.
-func leadingSign(line string) string {
-	m := item.FindStringSubmatch(strings.TrimRight(line, " \t\r"))
-	if m == nil || !strings.ContainsAny(m[2][:1], `{["'`) {
-		return ""
-	}
-	return fmt.Sprintf("; YAML takes the %c at the beginning of a text for itself, write: - %s", m[2][0], quote(m[2]))
+	return 0, "", ""
 }

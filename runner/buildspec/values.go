@@ -26,7 +26,7 @@ func (p *parser) scalar(e entry, path string) string {
 // plain is the text of a scalar, which goes into the environment or the arguments of a process.
 func (p *parser) plain(n *yaml.Node, path string) string {
 	if strings.IndexByte(n.Value, 0) >= 0 {
-		p.problemf(n, codeValue, path, "the text has a NUL byte, which no command and no variable can have")
+		p.problemf(n, codeValue, path, "the text at line %d has a NUL byte, which no command and no variable can have", n.Line)
 		return ""
 	}
 	if strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!") {
@@ -147,7 +147,8 @@ func (p *parser) has(path string) bool {
 func (p *parser) patterns(b block, at *yaml.Node, key string, required bool) []string {
 	e, path := b.at(key)
 	items := p.items(e, path)
-	if required && e.key == nil {
+	if required && (p.has(b.path) || p.has(path)) { // told already
+	} else if required && e.key == nil {
 		p.problemf(at, codeMissing, path, "missing at line %d; name at least one file or pattern, such as '**/*'", at.Line)
 	} else if required && len(items) == 0 && e.value.Kind != yaml.MappingNode {
 		p.problemf(e.key, codeMissing, path, "is empty at line %d; name at least one file or pattern, such as '**/*'", e.key.Line)
@@ -155,7 +156,11 @@ func (p *parser) patterns(b block, at *yaml.Node, key string, required bool) []s
 	var texts []string
 	for _, item := range items {
 		if _, err := glob.Compile(item.Value); err != nil {
-			p.problemf(item, codeValue, path, "%s", shorten(err.Error()))
+			wrong, hint, found := strings.Cut(err.Error(), "; ")
+			if found {
+				hint = "; " + hint
+			}
+			p.problemf(item, codeValue, path, "%s at line %d%s", shorten(wrong), item.Line, shorten(hint))
 		}
 		texts = append(texts, p.plain(item, path))
 	}
@@ -181,7 +186,7 @@ func (p *parser) named(e entry, path string) []entry {
 		at := join(path, v.name)
 		switch {
 		case !validName(v.name):
-			p.problemf(v.key, codeValue, at, "%q is no name of a variable; use letters, digits and _, not a digit first", shorten(v.name))
+			p.problemf(v.key, codeValue, at, "%q at line %d is no name of a variable; use letters, digits and _, not a digit first", shorten(v.name), v.key.Line)
 			continue
 		case strings.HasPrefix(v.name, "CODEBUILD_"):
 			p.problemf(v.key, codeReserved, at, "names that begin with CODEBUILD_ are reserved; ignored")
@@ -202,7 +207,7 @@ func (p *parser) reference(e entry, path string) string {
 	id, rest := fields[0], fields[1:]
 	if id == "arn" && len(fields) > 1 {
 		if len(fields) < 7 || fields[6] == "" {
-			p.problemf(e.value, codeValue, path, "%q is no ARN of a secret; write arn:aws:secretsmanager:<region>:<account>:secret:<name>", shorten(text))
+			p.problemf(e.value, codeValue, path, "%q at line %d is no ARN of a secret; write arn:aws:secretsmanager:<region>:<account>:secret:<name>", shorten(text), e.value.Line)
 			return text
 		}
 		id, rest = strings.Join(fields[:7], ":"), fields[7:]
@@ -210,12 +215,12 @@ func (p *parser) reference(e entry, path string) string {
 	switch {
 	case p.has(path):
 	case strings.TrimSpace(id) == "":
-		p.problemf(e.key, codeMissing, path, "names no secret; write secret-id[:json-key[:version-stage[:version-id]]]")
+		p.problemf(e.key, codeMissing, path, "names no secret at line %d; write secret-id[:json-key[:version-stage[:version-id]]]", e.key.Line)
 	case len(rest) > 3:
-		p.problemf(e.value, codeValue, path, "%q has %d fields after the secret's id, and three are the most: json-key, version-stage, version-id", shorten(text), len(rest))
+		p.problemf(e.value, codeValue, path, "%q at line %d has %d fields after the secret's id, and three are the most: json-key, version-stage, version-id", shorten(text), e.value.Line, len(rest))
 	case len(rest) == 3 && rest[1] != "" && rest[2] != "":
-		p.problemf(e.value, codeConflict, path, "version-stage %q and version-id %q exclude each other; leave one empty, such as %s:%s::%s",
-			shorten(rest[1]), shorten(rest[2]), shorten(id), shorten(rest[0]), shorten(rest[2]))
+		p.problemf(e.value, codeConflict, path, "version-stage %q and version-id %q exclude each other at line %d; leave one empty, such as %s:%s::%s",
+			shorten(rest[1]), shorten(rest[2]), e.value.Line, shorten(id), shorten(rest[0]), shorten(rest[2]))
 	}
 	return text
 }

@@ -45,29 +45,29 @@ func TestPlaces(t *testing.T) {
 }
 
 func TestBelow(t *testing.T) {
-	src := NewSource([]string{"/work/src/", "/work", `C:\agent\src`, "relative", "/", ""}, nil)
+	src := NewSource([]string{"/base/src/", "/base", `C:\agent\src`, "relative", "/", ""}, nil)
 	for path, want := range map[string]string{
 		"a.go":                     "a.go",
 		"./a//b/./c.go":            "a/b/c.go",
 		`a\b.cs`:                   "a/b.cs",
-		"/work/src/a.go":           "a.go",
-		"/work/src//a.go":          "a.go",
-		"/work/other/a.go":         "other/a.go",
-		"/workshop/a.go":           "",
-		"/work/src":                "src",
-		"/work/src/":               "",
+		"/base/src/a.go":           "a.go",
+		"/base/src//a.go":          "a.go",
+		"/base/other/a.go":         "other/a.go",
+		"/baseshop/a.go":           "",
+		"/base/src":                "src",
+		"/base/src/":               "",
 		"/etc/passwd":              "",
 		"../a.go":                  "",
 		"a/../../b.go":             "",
 		"a/../b.go":                "",
-		"/work/src/../../etc/x":    "",
+		"/base/src/../../etc/x":    "",
 		`..\a.cs`:                  "",
-		"file:///work/src/a.js":    "a.js",
+		"file:///base/src/a.js":    "a.js",
 		"file:a.feature":           "a.feature",
 		`C:\agent\src\x\y.cs`:      "x/y.cs",
 		`C:\other\y.cs`:            "",
 		"C:y.cs":                   "",
-		"/work/src/C:/y.cs":        "",
+		"/base/src/C:/y.cs":        "",
 		"a\x00b.go":                "",
 		"a\nb.go":                  "",
 		"a\xffb.go":                "",
@@ -82,7 +82,7 @@ func TestBelow(t *testing.T) {
 			t.Errorf("below(%q) = %q, %v, want %q", path, got, ok, want)
 		}
 	}
-	if got, ok := (*Source)(nil).below("/work/src/a.go"); ok {
+	if got, ok := (*Source)(nil).below("/base/src/a.go"); ok {
 		t.Errorf("below without a source took %q", got)
 	}
 }

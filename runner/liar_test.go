@@ -130,3 +130,34 @@ phases:
 		t.Errorf("left %q %v", left, err)
 	}
 }
+
+// TestAgentOfTheReleaseBefore has a build that an earlier release began end under this one: its agent tells of one archive, and not
+// where it ends.
+func TestAgentOfTheReleaseBefore(t *testing.T) {
+	b := newBench(t, nil)
+	b.start()
+	b.write("buildspec.yml", `version: 0.2
+artifacts: {files: [out]}
+phases:
+  build:
+    on-failure: ABORT
+    commands:
+      - |
+        until [ -e /buildsmith/exchange/go ]; do sleep 0.05; done
+        echo artifact > /tmp/out; tar -C /tmp -cf /buildsmith/exchange/artifacts.tar out
+        f=/buildsmith/exchange/events; n=$(wc -l < $f)
+        printf '{"n":%d,"t":1,"k":"artifacts","m":"old","files":1}\n{"n":%d,"t":1,"k":"done","s":"SUCCEEDED"}\n' $n $((n + 1)) >> $f
+        sleep 1; exit 1
+`)
+	build := b.submit(nil)
+	build = b.until(build.ID, func(x *store.Build) bool { return x.Phase(store.PhaseBuild) != nil })
+	if _, err := b.store.ChangeBuild(build.ID, func(x *store.Build) error { x.Planned = nil; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.config.Dir, build.Sandbox.ID, "exchange", "go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if build = b.done(build.ID); build.Artifacts == nil || build.Artifacts.Name != "old" || build.Artifacts.Files != 1 {
+		t.Errorf("%s %+v %s\n%s", build.Status, build.Artifacts, phasesOf(&build), b.log(build.ID))
+	}
+}

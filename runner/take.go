@@ -86,11 +86,14 @@ func (f *follower) takeOnce(ctx context.Context) (*ending, error) {
 
 // archives are those that the agent told of, if they are what the job allows: each once, one after another.
 func (f *follower) archives() ([]store.PackedArchive, error) {
-	if f.outcome.Packed { // an agent of an earlier release packed one archive and no more
+	if f.outcome.Packed { // a server of an earlier release has read of it
 		return []store.PackedArchive{{Name: f.outcome.Name}}, nil
 	}
 	planned := f.b.Planned
 	if planned == nil {
+		if list := f.outcome.Archives; len(list) == 1 && list[0].ID == "" && list[0].Offset == 0 && list[0].Size == 0 {
+			return list, nil // an agent of an earlier release packed one archive and no more
+		}
 		planned = &store.Planned{}
 	}
 	var end int64

@@ -41,7 +41,12 @@ func (f *follower) makeReports(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the files of reports: %w", err)
 	}
-	src := report.NewSource([]string{agent.SourceDir + "/" + sourcePath(f.b.Repo)}, f.tree.Files(ctx))
+	names, err := f.tree.Files(ctx)
+	if err != nil {
+		f.log.Warn("listing the files that reports speak of", "err", err) // they are taken at their word
+		names = nil
+	}
+	src := report.NewSource([]string{agent.SourceDir + "/" + sourcePath(f.b.Repo)}, names)
 	earlier, err := f.earlierBuilds()
 	if err != nil {
 		return err

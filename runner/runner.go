@@ -64,17 +64,16 @@ type Runner struct {
 	builds    sync.WaitGroup
 	begun     time.Time    // nothing in Dir that is older belongs to this process
 	caches    *cache.Store // nil for none
-	secrets   *secret.Secrets
 	reporting chan struct{} // held while a report is made
 	warm      warmer
 }
 
 // New gives a runner of builds. Run starts it.
 func New(c Config) *Runner {
-	r := &Runner{Config: c, reporting: make(chan struct{}, 1)}
-	if r.secrets = c.Secrets; r.secrets == nil {
-		r.secrets = &secret.Secrets{Config: secret.Config{Log: c.Log}}
+	if c.Secrets == nil {
+		c.Secrets = &secret.Secrets{Config: secret.Config{Log: c.Log}}
 	}
+	r := &Runner{Config: c, reporting: make(chan struct{}, 1)}
 	if c.Caches != "" {
 		r.caches = &cache.Store{Dir: c.Caches}
 	}

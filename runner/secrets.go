@@ -28,7 +28,7 @@ func (w *work) secrets(ctx context.Context, spec *buildspec.Spec) (map[string]st
 	}
 	values := map[string]string{}
 	var missing []string
-	for i, answer := range w.r.secrets.ResolveAll(ctx, &w.b, wanted) {
+	for i, answer := range w.r.Secrets.ResolveAll(ctx, &w.b, wanted) {
 		switch {
 		case answer.Err == nil:
 			values[names[i]] = answer.Value
@@ -53,12 +53,15 @@ func (w *work) credential(ctx context.Context, job *agent.Job) (warning string, 
 	if w.b.Trigger.Fork {
 		return "the build's git has no credential: the commit comes from another repository", nil
 	}
-	if w.r.Credential == nil {
-		return "the build's git has no credential: the forge gives none", nil
+	if w.revoke != nil { // of an attempt whose sandbox was gone
+		w.revoke()
 	}
-	c, revoke, err := w.r.Credential(context.WithoutCancel(ctx), w.b.Repo)
-	if err != nil {
-		return "", fault(store.PhaseDownloadSource, err)
+	var c *agent.Credential
+	if w.r.Credential != nil {
+		var err error
+		if c, w.revoke, err = w.r.Credential(context.WithoutCancel(ctx), w.b.Repo); err != nil {
+			return "", fault(store.PhaseDownloadSource, err)
+		}
 	}
 	if c == nil {
 		return "the build's git has no credential: the forge gives none", nil
@@ -66,7 +69,7 @@ func (w *work) credential(ctx context.Context, job *agent.Job) (warning string, 
 	if latest := w.r.Store.Now().Add(maxCredential); c.Expires.IsZero() || c.Expires.After(latest) {
 		c.Expires = latest
 	}
-	job.Credential, w.revoke = c, revoke
+	job.Credential = c
 	job.Secrets = append(job.Secrets, c.Password, c.Username+":"+c.Password)
 	return "", nil
 }

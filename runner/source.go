@@ -33,7 +33,7 @@ type Tree interface {
 	// Checkout fills dir, which is missing or empty. An error that wraps source.ErrGone is the author's failure.
 	Checkout(ctx context.Context, dir string) error
 	// Files are the names of the files of the source, relative and slash-separated; nil if they cannot be told.
-	Files(ctx context.Context) []string
+	Files(ctx context.Context) ([]string, error)
 	Close()
 }
 
@@ -71,12 +71,8 @@ func (t gitTree) Checkout(ctx context.Context, dir string) error {
 	return t.lease.Checkout(ctx, t.want, dir, agent.ObjectsDir)
 }
 
-func (t gitTree) Files(ctx context.Context) []string {
-	names, err := t.lease.Files(ctx, t.want.Commit)
-	if err != nil {
-		return nil
-	}
-	return names
+func (t gitTree) Files(ctx context.Context) ([]string, error) {
+	return t.lease.Files(ctx, t.want.Commit)
 }
 
 func (t gitTree) Close()          { t.lease.Release() }
@@ -114,7 +110,7 @@ func (t dirTree) Mounted() string {
 	return ""
 }
 
-func (t dirTree) Files(ctx context.Context) []string {
+func (t dirTree) Files(ctx context.Context) ([]string, error) {
 	var names []string
 	err := filepath.WalkDir(t.Dir, func(name string, e fs.DirEntry, err error) error {
 		if ctx.Err() != nil || len(names) > maxListed {
@@ -130,10 +126,10 @@ func (t dirTree) Files(ctx context.Context) []string {
 		}
 		return nil
 	})
-	if err != nil || len(names) > maxListed {
-		return nil
+	if len(names) > maxListed {
+		return nil, err
 	}
-	return names
+	return names, err
 }
 
 // maxListed is how many files of a directory are listed.

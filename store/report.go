@@ -206,13 +206,11 @@ func (tx *Tx) EarlierBuilds(b *Build, ref string, max int) ([]Build, error) {
 	var found []Build
 	prefix := reportedKey(b.ProjectKey, ref)
 	c := tx.bucket(bucketReported).Cursor()
-	key, id := c.Seek(append(prefix, number(b.Seq)...))
-	if key == nil {
-		key, id = c.Last()
-	} else {
-		key, id = c.Prev()
+	back := c.Prev
+	if at, _ := c.Seek(append(prefix, number(b.Seq)...)); at == nil {
+		back = c.Last
 	}
-	for ; bytes.HasPrefix(key, prefix) && len(found) < max; key, id = c.Prev() {
+	for key, id := back(); bytes.HasPrefix(key, prefix) && len(found) < max; key, id = c.Prev() {
 		e, err := tx.Build(string(id))
 		if err != nil {
 			return found, err

@@ -541,6 +541,17 @@ func TestEarlierBuilds(t *testing.T) {
 			t.Errorf("%q %v, want %q", got, err, want)
 		}
 	}
+	last.Seq += 1000 // nothing was made later
+	if err := s.View(func(tx *Tx) error {
+		list, err := tx.EarlierBuilds(&last, "refs/heads/main", 5)
+		if len(list) != 3 || list[1].ID != second.ID || list[2].ID != first.ID {
+			t.Errorf("%+v", list)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	last.Seq -= 1000
 	if err := s.Update(func(tx *Tx) error { return tx.forgetBuild(&second) }); err != nil {
 		t.Fatal(err)
 	}

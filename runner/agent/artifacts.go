@@ -101,13 +101,14 @@ func (b *build) packArtifacts(out *os.File, a *Artifacts) error {
 				return 0, 0, err
 			}
 		}
-		if p.files == 0 && a.ID != "" {
-			return 0, 0, &failure{CodeClient, "no matching artifact paths found for the secondary artifact " + a.ID}
+		if p.files > 0 {
+			return p.files, p.size, nil
 		}
-		if p.files == 0 {
-			return 0, 0, errNothingMatches
+		what := "no matching artifact paths found"
+		if a.ID != "" {
+			what += " for the secondary artifact " + a.ID
 		}
-		return p.files, p.size, nil
+		return 0, 0, &failure{CodeClient, what}
 	})
 }
 
@@ -133,8 +134,6 @@ func (b *build) archive(out *os.File, packed Event, fill func(*tar.Writer) (file
 	b.log.event(packed)
 	return nil
 }
-
-var errNothingMatches = &failure{CodeClient, "no matching artifact paths found"}
 
 // expand lets the build's shell expand a value of the buildspec, as the user of the last phase.
 func (b *build) expand(key, text string) (string, error) {
@@ -186,28 +185,21 @@ func (b *build) collect(at string, a *Artifacts) ([]glob.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	patterns, err := compile(at+"files", a.Files)
+	found := map[string]glob.File{}
+	missing, err := match(at+"files", a.Files, roots, func(f glob.File) {
+		if slices.ContainsFunc(exclude, func(p glob.Pattern) bool { return p.Match(f.Name) }) {
+			return
+		}
+		if other, twice := found[f.Name]; twice && other.Path != f.Path {
+			b.log.Logf("%s takes the place of %s, which has the same name below another base directory", f.Path, other.Path)
+		}
+		found[f.Name] = f
+	})
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]glob.File{}
-	for i, pattern := range patterns {
-		n := 0
-		for _, root := range roots {
-			for _, f := range pattern.Files(root) {
-				n++
-				if slices.ContainsFunc(exclude, func(p glob.Pattern) bool { return p.Match(f.Name) }) {
-					continue
-				}
-				if other, twice := found[f.Name]; twice && other.Path != f.Path {
-					b.log.Logf("%s takes the place of %s, which has the same name below another base directory", f.Path, other.Path)
-				}
-				found[f.Name] = f
-			}
-		}
-		if n == 0 {
-			b.log.Logf("Skipping invalid file path %s", a.Files[i])
-		}
+	for _, text := range missing {
+		b.log.Logf("Skipping invalid file path %s", text)
 	}
 	b.log.Logf("Expanding file paths for base directory %s", base)
 	files := slices.SortedFunc(maps.Values(found), byName)
@@ -216,6 +208,27 @@ func (b *build) collect(at string, a *Artifacts) ([]glob.File, error) {
 	}
 	b.log.Logf("Found %d file(s)", len(files))
 	return files, nil
+}
+
+// match visits the files below roots that the patterns of a key match, and gives the patterns that match none.
+func match(key string, texts, roots []string, visit func(glob.File)) (missing []string, err error) {
+	patterns, err := compile(key, texts)
+	if err != nil {
+		return nil, err
+	}
+	for i, pattern := range patterns {
+		n := 0
+		for _, root := range roots {
+			for _, f := range pattern.Files(root) {
+				n++
+				visit(f)
+			}
+		}
+		if n == 0 {
+			missing = append(missing, texts[i])
+		}
+	}
+	return missing, nil
 }
 
 func byName(a, b glob.File) int { return strings.Compare(a.Name, b.Name) }

@@ -28,7 +28,6 @@ type build struct {
 	ok      bool // no phase has failed
 	again   bool // a phase has failed whose on-failure asks for a new build
 	last    *syscall.Credential
-	hit     bool   // there is a cache of the job's key already
 	key     string // the cache's, expanded
 	broken  bool   // the one that was found is damaged
 	keyless bool   // it could not be expanded: nothing is saved

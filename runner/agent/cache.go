@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,17 +20,21 @@ const maxCached = 2_000_000
 // notCached is what is the agent's own.
 var notCached = []string{filepath.Dir(ProgramPath), StateDir, ToolsDir}
 
-// context is done when the build is cut.
-func (b *build) context() (context.Context, context.CancelFunc) {
+// context is done when the build is cut, and after end, which frees what it holds.
+func (b *build) context() (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
 		select {
 		case <-b.cut:
 			cancel()
 		case <-ctx.Done():
 		}
-	}()
-	return ctx, cancel
+	})
+	return ctx, func() {
+		cancel()
+		watcher.Wait()
+	}
 }
 
 // restoreCache brings back what an earlier build kept. Whatever goes wrong, the build goes on without it.
@@ -51,14 +56,13 @@ func (b *build) restoreCache() error {
 		return b.withoutCache("Unable to initialize cache download", err)
 	}
 	b.key = key
-	ctx, cancel := b.context()
-	defer cancel()
+	ctx, end := b.context()
+	defer end()
 	var entry cache.Entry
 	var stats cache.Stats
 	for tries := 0; ; tries++ {
 		var found bool
 		entry, found = cache.Choose(CacheDir, cache.Version(c.Paths), key, fallback)
-		b.hit = found && key != "" && entry.Key == key
 		switch {
 		case !c.Restore:
 			return nil
@@ -80,7 +84,6 @@ func (b *build) restoreCache() error {
 			b.broken = true
 			b.log.event(Event{Kind: Broken, ID: entry.ID, Detail: entry.Scope})
 		}
-		b.hit = false
 		return b.withoutCache("Unable to download cache", err)
 	}
 	b.log.event(Event{Kind: Restored, ID: entry.ID, Detail: entry.Scope})
@@ -118,13 +121,9 @@ func (b *build) saveCache() error {
 	switch {
 	case c == nil || !c.Save || b.keyless:
 		return nil
-	case b.hit:
-		b.log.Logf("Cache: there is one of the key %s already", b.key)
-		return nil
-	}
-	if c.Key != "" {
-		if entry, found := cache.Choose(CacheDir, cache.Version(c.Paths), b.key, nil); found && entry.Key == b.key && !b.broken {
-			b.log.Logf("Cache: another build has saved one of the key %s meanwhile", b.key)
+	case b.key != "" && !b.broken: // it may have been restored, or saved by another build meanwhile
+		if _, found := cache.Choose(CacheDir, cache.Version(c.Paths), b.key, nil); found {
+			b.log.Logf("Cache: there is one of the key %s already", b.key)
 			return nil
 		}
 	}
@@ -135,14 +134,13 @@ func (b *build) saveCache() error {
 		return b.withoutCache(failed, err)
 	}
 	defer out.Close()
-	ctx, cancel := b.context()
-	defer cancel()
+	ctx, end := b.context()
+	defer end()
 	stats, err := cache.Pack(ctx, out, b.job.Dir, c.Paths, cache.PackOptions{Limit: c.Limit, Entries: maxCached, Except: notCached, Logf: b.log.Logf})
 	if err == nil {
 		err = out.Close()
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		_ = os.Remove(name)
 		return b.withoutCache(failed, err)
 	}

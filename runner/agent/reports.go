@@ -95,27 +95,16 @@ func (p *reportPacker) find(at string, r *Reports) ([]glob.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	patterns, err := compile(at+"files", r.Files)
-	if err != nil {
-		return nil, err
-	}
 	var files []glob.File
 	seen := map[string]bool{}
-	var missing []string
-	for i, pattern := range patterns {
-		n := 0
-		for _, root := range roots {
-			for _, f := range pattern.Files(root) {
-				n++
-				if !seen[f.Path] {
-					seen[f.Path] = true
-					files = append(files, f)
-				}
-			}
+	missing, err := match(at+"files", r.Files, roots, func(f glob.File) {
+		if !seen[f.Path] {
+			seen[f.Path] = true
+			files = append(files, f)
 		}
-		if n == 0 {
-			missing = append(missing, r.Files[i])
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	if len(missing) > 0 {
 		what := "no file matches " + strings.Join(missing, ", ")

@@ -54,11 +54,10 @@ func TestErrorsAreNotIgnored(t *testing.T) {
 
 // TestLintWithoutASpec has nothing to look at.
 func TestLintWithoutASpec(t *testing.T) {
-	spec, _ := mustParse(t, "version: 0.2\n"+phases)
 	if got := Lint([]byte("version: 0.2\n"), nil); got != nil {
 		t.Errorf("without a spec: %v", got)
 	}
-	spec, _ = mustParse(t, "version: 0.2\nphases: {build: {on-failure: RETRY-1, commands: [a]}}\n")
+	spec, _ := mustParse(t, "version: 0.2\nphases: {build: {on-failure: RETRY-1, commands: [a]}}\n")
 	if got := Lint([]byte("version: 0.2\nphases: {build: {on-failure: '', commands: [a]}}\n"), spec); got != nil {
 		t.Errorf("of another valid text: %v", got)
 	}

@@ -243,6 +243,11 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 	var id atomic.Pointer[string] // of the build under way
 	id.Store(&build.ID)
 	current := func() string { return *id.Load() }
+	requestStop := func() {
+		if err := s.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(current(), "Ctrl-C"); return err }); err != nil && running.Err() == nil {
+			fmt.Fprintln(messages, "buildsmith: stopping the build:", err)
+		}
+	}
 	stopped := make(chan struct{})
 	unasked := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -250,9 +255,7 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 		again := make(chan os.Signal, 1)
 		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 		defer signal.Stop(again)
-		if err := s.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(current(), "Ctrl-C"); return err }); err != nil && running.Err() == nil {
-			fmt.Fprintln(messages, "buildsmith: stopping the build:", err)
-		}
+		requestStop()
 		select {
 		case <-again:
 			if b, err := s.Build(current()); err == nil && b.Sandbox.ID != "" {
@@ -264,10 +267,14 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 		}
 	})
 	ended, err := printLog(s, build.ID, out)
-	for err == nil && ended.Status == store.Failed && ended.RerunBy != "" && ctx.Err() == nil { // on-failure: RETRY
+	for err == nil && ended.Status == store.Failed && ended.RerunBy != "" { // on-failure: RETRY
+		next := ended.RerunBy
 		fmt.Fprintln(messages, "\nThe build failed and is repeated, as on-failure asks.")
-		id.Store(&ended.RerunBy)
-		ended, err = printLog(s, ended.RerunBy, out)
+		id.Store(&next)
+		if ctx.Err() != nil { // Ctrl-C met the build before
+			requestStop()
+		}
+		ended, err = printLog(s, next, out)
 	}
 	stop()
 	if !unasked() {

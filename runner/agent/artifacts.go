@@ -135,14 +135,19 @@ func (b *build) archive(out *os.File, packed Event, fill func(*tar.Writer) (file
 	return nil
 }
 
+// lastUser is the user of the last phase that had commands, root before the first.
+func (b *build) lastUser() (*syscall.Credential, error) {
+	if b.last != nil {
+		return b.last, nil
+	}
+	return b.shell.as("")
+}
+
 // expand lets the build's shell expand a value of the buildspec, as the user of the last phase.
 func (b *build) expand(key, text string) (string, error) {
-	cred := b.last
-	if cred == nil {
-		var err error
-		if cred, err = b.shell.as(""); err != nil {
-			return "", err
-		}
+	cred, err := b.lastUser()
+	if err != nil {
+		return "", err
 	}
 	value, err := b.shell.expand(text, cred)
 	if err != nil {

@@ -5,7 +5,11 @@ func (b *build) export() error {
 	if len(b.job.Exported) == 0 || b.shell.program == "" {
 		return nil
 	}
-	values, err := b.shell.values(b.job.Exported, b.last)
+	cred, err := b.lastUser()
+	if err != nil {
+		return err
+	}
+	values, err := b.shell.values(b.job.Exported, cred)
 	if err != nil {
 		return err
 	}

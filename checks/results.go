@@ -13,8 +13,8 @@ import (
 	"buildsmith/store"
 )
 
-// maxAnnotations is how many annotations the check of a build has for its tests and its buildspec together: what GitHub takes
-// in one request.
+// maxAnnotations is how many annotations the check of a build has at most for its tests, less those of its buildspec: what GitHub
+// takes in one request.
 const maxAnnotations = 50
 
 // How much of what reports have much of a check shows, in characters or as the name says. The page of a report has all of it.

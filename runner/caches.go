@@ -113,8 +113,8 @@ func (r *Runner) sweepCaches() {
 	if err != nil {
 		r.Log.Warn("removing caches", "err", err)
 	}
-	if swept.Entries > 0 {
-		r.Log.Info("removed caches that were not used", "caches", swept.Entries, "bytes", swept.Bytes)
+	if swept.Bytes > 0 {
+		r.Log.Info("removed caches that were not used", "caches", swept.Entries, "leftovers", swept.Files, "bytes", swept.Bytes)
 	}
 }
 

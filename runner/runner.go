@@ -62,8 +62,8 @@ type Config struct {
 type Runner struct {
 	Config
 	builds    sync.WaitGroup
-	begun     time.Time    // nothing in Dir that is older belongs to this process
-	caches    *cache.Store // nil for none
+	begun     time.Time     // nothing in Dir that is older belongs to this process
+	caches    *cache.Store  // nil for none
 	reporting chan struct{} // held while a report is made
 	warm      warmer
 }

@@ -10,6 +10,18 @@ var (
 	refName  = regexp.MustCompile(`^refs/[^\x00-\x20\x7f~^:?*\[\\]+$`)
 )
 
+var identifier = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+
+// ValidVariable reports whether text is the name of an environment variable that is nobody's: CodeBuild reserves those that begin
+// with CODEBUILD_.
+func ValidVariable(text string) bool {
+	return identifier.MatchString(text) && (text[0] < '0' || text[0] > '9') && !strings.HasPrefix(text, "CODEBUILD_")
+}
+
+// ValidIdentifier reports whether text can identify a source or an artifact: letters, digits and _, fewer than 128.
+// https://docs.aws.amazon.com/codebuild/latest/APIReference/API_ProjectArtifacts.html
+func ValidIdentifier(text string) bool { return identifier.MatchString(text) && len(text) < 128 }
+
 // ValidHash reports whether text is the full hash of a commit.
 func ValidHash(text string) bool { return fullHash.MatchString(text) }
 

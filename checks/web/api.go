@@ -275,7 +275,7 @@ func (w *Web) apiRetry(c echo.Context) error {
 }
 
 func (w *Web) apiStart(c echo.Context) error {
-	const shape = `send {"project": "...", "version": "..."}; the version may be left out`
+	const shape = `send {"project": "...", "version": "...", "environmentVariablesOverride": [{"name": "...", "value": "..."}], "buildspecOverride": "..."}; all but the project may be left out`
 	var r StartRequest
 	in := json.NewDecoder(c.Request().Body)
 	in.DisallowUnknownFields()
@@ -307,7 +307,7 @@ func overrides(variables []Variable) ([]store.Variable, error) {
 			kind = ""
 		}
 		switch {
-		case !variableName.MatchString(v.Name) || strings.HasPrefix(v.Name, "CODEBUILD_"):
+		case !store.ValidVariable(v.Name):
 			return nil, fmt.Errorf("%q is no name of a variable, or is reserved", v.Name)
 		case kind != "" && kind != store.ParameterStore && kind != store.SecretsManager:
 			return nil, fmt.Errorf("the variable %s has the type %q; the types are PLAINTEXT, PARAMETER_STORE, SECRETS_MANAGER", v.Name, v.Type)
@@ -316,8 +316,6 @@ func overrides(variables []Variable) ([]store.Variable, error) {
 	}
 	return list, nil
 }
-
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // started asks for builds and answers with what came of it.
 func (w *Web) started(c echo.Context, event string, r store.Request) error {

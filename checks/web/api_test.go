@@ -151,7 +151,7 @@ func TestAPIErrors(t *testing.T) {
 		{"POST", "/api/builds/nothing/retry", "", 404, "there is no build"},
 		{"POST", "/api/builds", "", 400, "the request is not understood: EOF; send"},
 		{"POST", "/api/builds", "{", 400, "the request is not understood: unexpected EOF"},
-		{"POST", "/api/builds", `{"projekt": "x"}`, 400, `unknown field "projekt"; send {"project": "...", "version": "..."}`},
+		{"POST", "/api/builds", `{"projekt": "x"}`, 400, `unknown field "projekt"; send {"project": "...", "version": "...", `},
 		{"POST", "/api/builds", `{}`, 400, "no project is named; send"},
 		{"POST", "/api/builds", `{"project": "nothing"}`, 404, `there is no project "nothing"`},
 		{"POST", "/api/builds", `{"project": "` + strings.Repeat("x", maxForm) + `"}`, 400, "too large"},

@@ -166,11 +166,8 @@ func namedArtifacts(c echo.Context, b *store.Build) *store.Artifacts {
 	if !slices.Contains(c.ParamNames(), "aid") {
 		return b.Artifacts
 	}
-	id := c.Param("aid")
-	for i := range b.Secondary {
-		if b.Secondary[i].ID == id {
-			return &b.Secondary[i]
-		}
+	if id := c.Param("aid"); id != "" && id != store.ReportFiles {
+		return b.ArtifactsOf(id)
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ With --wait the log follows, and the exit status is the build's: 0 succeeded, 1 
 // startVariable reads NAME=value[,TYPE].
 func startVariable(text string) (web.Variable, error) {
 	name, value, ok := strings.Cut(text, "=")
-	if !ok || !variableName.MatchString(name) || strings.HasPrefix(name, "CODEBUILD_") {
+	if !ok || !store.ValidVariable(name) {
 		return web.Variable{}, fmt.Errorf("--env %q: write NAME=value; the name has letters, digits and _, and does not begin with CODEBUILD_", text)
 	}
 	v := web.Variable{Name: name, Value: value}
@@ -421,7 +421,7 @@ func backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup",
 		Short: "Write a backup of a server's state while it runs",
-		Long: `Write a backup of everything a server knows: builds, logs, artifacts, deliveries, the
+		Long: `Write a backup of everything a server knows: builds, logs, artifacts, reports, deliveries, the
 repositories of the built-in forge, the keys behind links. The server goes on meanwhile. The
 backup holds the admin token: keep it as you keep that. Secrets are in it as they lie there,
 encrypted; their key is not: keep a copy of secrets.key elsewhere.

@@ -133,12 +133,12 @@ func (c *Config) check() problems {
 			if v.Type != "" && v.Type != store.ParameterStore && v.Type != store.SecretsManager {
 				wrong("%s.variables.%s: the type %q is none of %s, %s", key, name, v.Type, store.ParameterStore, store.SecretsManager)
 			}
-			if !variableName.MatchString(name) || strings.HasPrefix(name, "CODEBUILD_") {
+			if !store.ValidVariable(name) {
 				wrong("%s.variables: %q is no name of a variable, or is reserved", key, name)
 			}
 		}
 		for _, id := range project.SecondaryArtifacts {
-			if !variableName.MatchString("_"+id) || id == "" || len(id) > 127 {
+			if !store.ValidIdentifier(id) {
 				wrong("%s.secondary-artifacts: %q is no artifact identifier; use letters, digits and _, fewer than 128", key, id)
 			}
 		}
@@ -148,10 +148,7 @@ func (c *Config) check() problems {
 	return p
 }
 
-var (
-	projectName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{1,149}$`)
-	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-)
+var projectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{1,149}$`)
 
 // Bounds of what a build may be given.
 const (

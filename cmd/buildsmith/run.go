@@ -237,7 +237,11 @@ func (o *runOptions) follow(ctx context.Context, s *store.Store, engine *docker.
 	defer stop()
 	var failed error
 	var runs sync.WaitGroup
-	runs.Go(func() { failed = r.Run(running) })
+	runs.Go(func() {
+		if failed = r.Run(running); failed != nil { // it did not begin; else the build would be waited for for ever
+			failed = errors.Join(failed, s.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(build.ID, "a fault"); return err }))
+		}
+	})
 	defer runs.Wait()
 	defer stop()
 	var id atomic.Pointer[string] // of the build under way

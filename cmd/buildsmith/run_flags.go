@@ -81,7 +81,7 @@ func (o *runOptions) setSources(args []string) error {
 		case !secondary:
 			o.dir = text
 			continue
-		case !variableName.MatchString("_"+id) || len(id) > 127:
+		case !store.ValidIdentifier(id):
 			return fmt.Errorf("--source %s: %q is no identifier of a source; use letters, digits and _", text, id)
 		case o.secondary[id] != "":
 			return fmt.Errorf("--source %s: the identifier %s stands twice", text, id)
@@ -162,7 +162,7 @@ func (o *runOptions) variables() ([]store.Variable, error) {
 				return fmt.Errorf("%s: %s has no value, and none here", where, name)
 			}
 		}
-		if !variableName.MatchString(name) || strings.HasPrefix(name, "CODEBUILD_") {
+		if !store.ValidVariable(name) {
 			return fmt.Errorf("%s: %q is no name of a variable, or is reserved", where, name)
 		}
 		list = append(list, store.Variable{Name: name, Value: value})

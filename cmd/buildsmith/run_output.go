@@ -60,6 +60,7 @@ func waitForLog(s *store.Store, id string, changes <-chan struct{}) (io.ReadClos
 
 // summarize prints what became of a build.
 func summarize(out io.Writer, b store.Build) {
+	out = plainWriter{out} // names and messages come from the build
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, p := range b.Phases {
@@ -190,20 +191,20 @@ func printResults(out io.Writer, reports []store.ReportSummary, exported []store
 	for _, r := range reports {
 		switch percent, ok := r.Coverage.LinePercent(); {
 		case r.Type == store.ReportCoverage && ok:
-			fmt.Fprintf(out, "Report %s: %s, %s of the lines covered\n", checks.Plain(r.Group), r.Status, checks.Percent(percent))
+			fmt.Fprintf(out, "Report %s: %s, %s of the lines covered\n", r.Group, r.Status, checks.Percent(percent))
 		case r.Type == store.ReportCoverage:
-			fmt.Fprintf(out, "Report %s: %s\n", checks.Plain(r.Group), r.Status)
+			fmt.Fprintf(out, "Report %s: %s\n", r.Group, r.Status)
 		default:
-			fmt.Fprintf(out, "Report %s: %s, %d tests, %d failed, %d skipped\n", checks.Plain(r.Group), r.Status, r.Counts.Total, r.Counts.Failed+r.Counts.Error, r.Counts.Skipped)
+			fmt.Fprintf(out, "Report %s: %s, %d tests, %d failed, %d skipped\n", r.Group, r.Status, r.Counts.Total, r.Counts.Failed+r.Counts.Error, r.Counts.Skipped)
 		}
 		for _, c := range r.Failing {
-			fmt.Fprintf(out, "  %s %s\n", c.Status, checks.Plain(c.FullName()))
+			fmt.Fprintf(out, "  %s %s\n", c.Status, c.FullName())
 		}
 		for _, p := range r.Problems {
-			fmt.Fprintf(out, "  %s\n", checks.Plain(p))
+			fmt.Fprintf(out, "  %s\n", p)
 		}
 	}
 	for _, v := range exported {
-		fmt.Fprintf(out, "Exported %s=%s\n", v.Name, checks.Plain(v.Value))
+		fmt.Fprintf(out, "Exported %s=%s\n", v.Name, v.Value)
 	}
 }

@@ -46,6 +46,8 @@ func (b *build) restoreCache() error {
 	key, fallback, err := b.cacheKeys(c)
 	switch {
 	case err != nil:
+	case cache.CheckKey(key) != nil:
+		err = cache.CheckKey(key)
 	case key == "" && c.Key != "":
 		err = fmt.Errorf("the key %s expands to nothing", c.Key)
 	case b.log.mask.text(key) != key:
@@ -150,5 +152,9 @@ func (b *build) saveCache() error {
 }
 
 func cacheStats(s cache.Stats) string {
-	return fmt.Sprintf("%d files, %d bytes, packed %d bytes, in %.2f s", s.Files, s.Bytes, s.Packed, s.Took.Round(10*time.Millisecond).Seconds())
+	text := fmt.Sprintf("%d files, %d bytes, packed %d bytes, in %.2f s", s.Files, s.Bytes, s.Packed, s.Took.Round(10*time.Millisecond).Seconds())
+	if s.Kept > 0 {
+		text += fmt.Sprintf("; %d stay as they are, since they were there", s.Kept)
+	}
+	return text
 }

@@ -11,7 +11,7 @@ import (
 
 var batchTypes = []string{BuildList, BuildGraph, BuildMatrix, BuildFanout}
 
-// batch reads the block batch. It never gives nil, so that a file with a batch is known for one despite its problems.
+// batch reads the block batch. It never gives nil, so that ParseBatch knows a file with a batch for one despite its problems.
 func (p *parser) batch(e entry) *Batch {
 	b := p.block(e.value, "batch", "batch")
 	batch := &Batch{Line: e.key.Line, FastFail: p.flag(b.at("fast-fail"))}

@@ -2,7 +2,7 @@
 //
 // Parse reads a file and gives its Spec, or every problem in it at once, each with line, column and the code of its rule.
 // ParseBatch does so for a batch build.
-// Lint looks in a valid file for what has surprised people, Print writes a Spec as a file, and Schema is the format as a
+// Lint looks in a valid file for what has surprised people, and Schema is the format as a
 // JSON Schema. All keys stand in one table (keys.go), all rules in another (codes.go). The source of both is the build
 // specification reference, https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html. Where it is silent,
 // this package chooses:

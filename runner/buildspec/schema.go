@@ -8,8 +8,8 @@ import (
 )
 
 // Schema is a JSON Schema of the format, draft 7, which is what editors' YAML language servers know best; it ships as
-// docs/buildspec.schema.json. It accepts every file that Parse accepts, and so does not complain of unknown keys, unless
-// the editor is told to: Parse only warns of them. It refuses what can be told from the structure alone.
+// docs/buildspec.schema.json. It accepts every file that ParseBatch accepts, and so does not complain of unknown keys, unless
+// the editor is told to: ParseBatch only warns of them. It refuses what can be told from the structure alone.
 func Schema() []byte {
 	root := schemaOf("", key{kind: aBlock})
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"

@@ -4,9 +4,9 @@
 // nothing. The caches of a project lie in
 //
 //	<data>/caches/<project>/default/    saved by builds of the default branch
-//	<data>/caches/<project>/ref-<ref>/  saved by builds of another branch or tag that are trusted
+//	<data>/caches/<project>/ref-<ref>/  saved by builds of another branch, tag or pull request that are trusted
 //
-// where <project> and <ref> are hashes. A sandbox sees the default scope and that of its own ref, read-only: so what a branch saved
+// where <project> and <ref> are hashes. A sandbox sees the default scope and that of its own ref, as default and own, read-only: so what a branch saved
 // never reaches a build of the default branch, nor one of a branch or tag whose secrets it may not have. Choose reads what a
 // sandbox sees.
 //

@@ -156,16 +156,6 @@ func (s *Store) prune(now time.Time) {
 	}
 }
 
-// Remove removes all caches of a project.
-func (s *Store) Remove(project string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := os.RemoveAll(s.project(project)); err != nil {
-		return fmt.Errorf("removing the caches of %s: %w", project, err)
-	}
-	return nil
-}
-
 // Size is how many bytes the store holds, and how many caches.
 func (s *Store) Size() (bytes int64, entries int, err error) {
 	s.mu.Lock()

@@ -1,8 +1,8 @@
 // Package report reads the files that test and coverage tools write, and makes the reports of a build of them.
 //
 // A report group of a buildspec names files of one format. Parse reads one file to a Content: the cases of a test
-// format, or the covered source files of a coverage format. Make, or a Builder where the files are many, merges the
-// contents of a group to the store.Report that is kept; Summarize and Compare make what a build shows of it.
+// format, or the covered source files of a coverage format. A Builder merges the contents of a
+// group to the store.Report that is kept; Summarize and Compare make what a build shows of it.
 //
 // The files come out of a build and are hostile until read: every reader here takes its file as a stream, through
 // readers of XML and JSON that keep no more of an element than a bounded part of its attributes and text, whatever the
@@ -94,7 +94,7 @@ func formatOf(name string) (f format, ok bool) {
 // formatOfRoot is the format whose files have the root element, "" if it is none or more than one.
 func formatOfRoot(root string) string {
 	switch root {
-	case "testsuites", "testsuite":
+	case "testsuites", "testsuite", "testrun":
 		return "JUNITXML"
 	case "test-results":
 		return "NUNITXML"

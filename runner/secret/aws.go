@@ -227,7 +227,7 @@ func transportError(err error) error {
 		}
 		return errAnswer
 	case errors.As(err, &sent):
-		return sent.Err // the address is the region's
+		return &fault{"the connection failed; the server's log says why", sent.Err}
 	}
-	return err
+	return &fault{"it could not be asked; the server's log says why", err}
 }

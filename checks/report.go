@@ -31,8 +31,34 @@ const (
 	ActionRequired = "action_required"
 )
 
-// A Report is one check of a commit, as a forge should show it.
+// A Kind is what a report is at a forge.
+type Kind string
+
+// The kinds.
+const (
+	KindCheck      Kind = ""           // a check, or what a forge has instead
+	KindStatus     Kind = "status"     // a commit status: Name is its context, Title its description
+	KindComment    Kind = "comment"    // a comment on PullRequest: Summary is its text
+	KindDeployment Kind = "deployment" // a deployment of Commit to Environment
+)
+
+// An Action is a button of a completed check.
+type Action struct {
+	Label       string // at most 20 characters
+	Description string // at most 40
+	Identifier  string // at most 20; comes back when it is pressed
+}
+
+// Identifiers of the buttons.
+const (
+	ActionRerunFailed = "rerun_failed"
+	ActionRerunClean  = "rerun_clean"
+	ActionApprove     = "approve"
+)
+
+// A Report is one check of a commit, as a forge should show it, or one of the other kinds.
 type Report struct {
+	Kind       Kind   `json:",omitempty"`
 	Name       string // what branch protection knows it by
 	ExternalID string // ours; comes back with re-runs
 	Commit     string
@@ -45,6 +71,11 @@ type Report struct {
 	Summary    string // Markdown
 
 	Annotations []Annotation `json:",omitempty"`
+	Actions     []Action     `json:",omitempty"`
+
+	PullRequest int                `json:",omitempty"` // of a comment
+	Ref         string             `json:",omitempty"` // of a deployment: refs/heads/...
+	Environment *store.Environment `json:",omitempty"` // of a deployment
 }
 
 // An Annotation is a remark on a line of a file.
@@ -101,6 +132,12 @@ func RenderNotice(n *store.Notice, o Options) Report {
 		Name: n.Check, ExternalID: n.ID, Commit: n.Trigger.Commit, URL: o.URL(n.ID, n.Repo), Status: Completed, Conclusion: n.Conclusion,
 		Started: n.Created, Completed: n.Created, Title: n.Title, Summary: text(n.Reason),
 	}
+}
+
+// RenderReply gives the report of a reply.
+func RenderReply(r *store.Reply) Report {
+	return Report{Kind: KindComment, Name: "reply", ExternalID: r.ID, Status: Completed, Conclusion: Success, Started: r.Created, Completed: r.Created,
+		PullRequest: r.PullRequest, Summary: r.Body}
 }
 
 func buildState(b *store.Build) (status, conclusion string) {

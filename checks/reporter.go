@@ -298,8 +298,11 @@ func (l *letter) pause(now time.Time) time.Duration {
 }
 
 func repoOf(s store.Subject) store.Repo {
-	if s.Notice != nil {
+	switch {
+	case s.Notice != nil:
 		return s.Notice.Repo
+	case s.Reply != nil:
+		return s.Reply.Repo
 	}
 	return s.Build.Repo
 }
@@ -307,6 +310,9 @@ func repoOf(s store.Subject) store.Repo {
 func (r *Reporter) render(s store.Subject) []Report {
 	if s.Notice != nil {
 		return []Report{RenderNotice(s.Notice, r.Options)}
+	}
+	if s.Reply != nil {
+		return []Report{RenderReply(s.Reply)}
 	}
 	return Render(s.Build, r.Options)
 }

@@ -72,6 +72,9 @@ type Build struct {
 	Exported    []Variable      `json:",omitempty"` // env.exported-variables with their values
 	Planned     *Planned        `json:",omitempty"` // what its job allows, once there is one
 	Retries     int             `json:",omitempty"` // how many builds before this one were repeated by on-failure: RETRY
+	Notes       []string        `json:",omitempty"` // what people should know of it before they trust it, a sentence each
+	Findings    []Finding       `json:",omitempty"` // what compilers and linters said in its log, once it is over
+	Priority    int             `json:",omitempty"` // builds with a higher one leave the queue first
 
 	Stop    *Stop    `json:",omitempty"` // somebody asked for its end
 	Outcome *Outcome `json:",omitempty"` // what the agent told of its end; not the build's until that is over
@@ -153,6 +156,23 @@ type Problem struct {
 	Message      string
 	Warning      bool `json:",omitempty"`
 }
+
+// A Finding is what a compiler or linter said of a line of a file.
+type Finding struct {
+	Path    string // relative to the source
+	Line    int
+	Column  int    `json:",omitempty"` // 0 if not known
+	Level   string // FindingError, FindingWarning or FindingNotice
+	Message string
+	Tool    string `json:",omitempty"` // gcc, go vet, eslint, ...
+}
+
+// Levels of a finding.
+const (
+	FindingError   = "error"
+	FindingWarning = "warning"
+	FindingNotice  = "notice"
+)
 
 // A Failure is the first command that failed.
 type Failure struct {
@@ -278,6 +298,10 @@ const (
 	EventPullRequestCreated = "PULL_REQUEST_CREATED"
 	EventPullRequestUpdated = "PULL_REQUEST_UPDATED"
 	EventPullRequestReopen  = "PULL_REQUEST_REOPENED"
+	EventPullRequestMerged  = "PULL_REQUEST_MERGED"
+	EventPullRequestClosed  = "PULL_REQUEST_CLOSED"
+	EventReleased           = "RELEASED"
+	EventPrereleased        = "PRERELEASED"
 )
 
 // A Trigger is why a build exists, and what it builds.
@@ -295,6 +319,10 @@ type Trigger struct {
 	Actor         Account
 	Initiator     string // for CODEBUILD_INITIATOR
 	Delivery      uint64 `json:",omitempty"` // Seq of the delivery that caused it
+
+	BaseCommit string    `json:",omitempty"` // of a pull request: the hash its base branch had
+	MergeGroup bool      `json:",omitempty"` // the commit is a merge queue's: HeadRef is its branch, BaseRef where it is to go
+	Approval   *Approval `json:",omitempty"` // who let the commit of a stranger be built
 }
 
 // Settings are how a build is run: what its project and the server's configuration say at the time it was made.
@@ -317,6 +345,18 @@ type Settings struct {
 	NoArtifacts        bool       `json:",omitempty"` // the artifacts block is passed over
 	SecondaryArtifacts []string   `json:",omitempty"` // the identifiers that may be used; empty for any
 	Cache              string     `json:",omitempty"` // CacheOff, CacheForks, or empty: builds of forks have none
+
+	BaseSpec    bool         `json:",omitempty"` // a pull request's buildspec is read from Trigger.BaseCommit, not from its head
+	Findings    bool         `json:",omitempty"` // what compilers and linters say becomes annotations
+	Concurrency int          `json:",omitempty"` // builds of the project that may run at a time; 0 for any number
+	Environment *Environment `json:",omitempty"` // where the project's builds deploy to
+}
+
+// An Environment is where builds deploy to: one that succeeds for the branch is a deployment at the forge.
+type Environment struct {
+	Name   string
+	Branch string `json:",omitempty"` // without refs/heads/; empty for the default branch
+	URL    string `json:",omitempty"` // where people see what was deployed
 }
 
 // Who has a cache, beside the project's own commits.

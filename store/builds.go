@@ -18,6 +18,10 @@ var ErrNotFound = errors.New("not found")
 type RepoState struct {
 	Repo  Repo
 	Epoch int // raised to make every link given out so far worthless
+
+	Archived bool     `json:",omitempty"` // the forge takes no changes of it
+	Gone     bool     `json:",omitempty"` // it was deleted, or taken from the App
+	Checks   []string `json:",omitempty"` // names of the checks of builds that it ever had: branch protection may wait for them
 }
 
 // A Project is a repository's buildspec under its name. A repository has one by itself; a configured repository has those
@@ -43,6 +47,29 @@ func (tx *Tx) Repo(r Repo) (RepoState, error) {
 	}
 	state.Repo = r
 	return state, put(tx, bucketRepos, key, state)
+}
+
+// ChangeRepo lets fn change what is known of a repository. One that is not known stays unknown.
+func (tx *Tx) ChangeRepo(key string, fn func(*RepoState)) error {
+	state, ok, err := get[RepoState](tx, bucketRepos, []byte(key))
+	if err != nil || !ok {
+		return err
+	}
+	fn(&state)
+	return put(tx, bucketRepos, []byte(key), state)
+}
+
+// addCheck remembers that a repository has a check of that name.
+func (tx *Tx) addCheck(r Repo, name string) error {
+	state, _, err := get[RepoState](tx, bucketRepos, []byte(r.Key()))
+	if err != nil || slices.Contains(state.Checks, name) {
+		return err
+	}
+	if state.Repo.ID == "" {
+		state.Repo = r
+	}
+	state.Checks = append(state.Checks, name)
+	return put(tx, bucketRepos, []byte(r.Key()), state)
 }
 
 // RepoState is what is known of a repository; the zero state if nothing is.
@@ -165,6 +192,9 @@ func (tx *Tx) Submit(p Project, b Build) (Build, error) {
 		return b, err
 	}
 	if err := tx.indexCommit(b.Repo, b.Trigger.Commit, b.ID); err != nil {
+		return b, err
+	}
+	if err := tx.addCheck(b.Repo, b.Check); err != nil {
 		return b, err
 	}
 	return b, tx.setBuild(&b)

@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 // A PullRequest is a pull request as a forge has it now.
 type PullRequest struct {
 	Number   int
@@ -10,6 +12,9 @@ type PullRequest struct {
 	HeadRef  string // refs/heads/..., in the repository it comes from
 	HeadRepo string // id of that repository, empty if it is gone
 	BaseRef  string // refs/heads/...
+	Base     string // full hash of the base branch, as the pull request has it
+	Draft    bool
+	Merged   string // the commit it was merged as; empty if it was not
 }
 
 // A Commit is a commit as a forge has it.
@@ -25,7 +30,9 @@ type Permission int
 const (
 	PermissionNone Permission = iota
 	PermissionRead
+	PermissionTriage
 	PermissionWrite
+	PermissionMaintain
 	PermissionAdmin
 )
 
@@ -35,6 +42,8 @@ type Comment struct {
 	PullRequest int
 	Body        string
 	Author      Account
+	Created     time.Time
+	Closed      bool // the pull request was, when the comment was made
 }
 
 // A Reaction is how a comment is answered without words.

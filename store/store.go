@@ -27,11 +27,15 @@
 //	commits        repo key NUL commit NUL seq => build or notice id
 //	specs          build id => text of the buildspec
 //	notices        notice id => Notice
-//	unsaid         build or notice id => empty: the forge may have to be told something
-//	told           build or notice id NUL check name => Told
+//	unsaid         build, notice or reply id => empty: the forge may have to be told something
+//	told           build, notice or reply id NUL name of the report => Told
 //	sandboxes      sandbox id => WaitingSandbox: started for a build to come
 //	images         image name => when a build last used an image that was pulled for one
 //	secrets, secret-values   see secret.go
+//	installations  forge/host/id => Installation
+//	approvals      repo key NUL pull request NUL commit => Approval
+//	pulls          repo key NUL pull request => Pull
+//	replies        reply id => Reply; kept for a day after it was made
 //	reported       project key NUL ref NUL seq => build id: builds whose reports others are compared with
 //	refs           repository name => map of ref to hash: what the built-in forge has delivered
 //
@@ -82,9 +86,15 @@ var (
 	bucketImages       = []byte("images")
 	bucketReported     = []byte("reported")
 
+	bucketInstallations = []byte("installations")
+	bucketApprovals     = []byte("approvals")
+	bucketPulls         = []byte("pulls")
+	bucketReplies       = []byte("replies")
+
 	allBuckets = [][]byte{bucketMeta, bucketDeliveries, bucketDeliveryIDs, bucketPending, bucketBodies, bucketRepos,
 		bucketProjects, bucketProjectNames, bucketBuilds, bucketOrder, bucketQueued, bucketRunning, bucketCommits, bucketSpecs, bucketNotices,
-		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages, bucketReported}
+		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages, bucketReported,
+		bucketInstallations, bucketApprovals, bucketPulls, bucketReplies}
 )
 
 // fileDirs are the directories of the files beside the database.

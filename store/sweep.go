@@ -37,7 +37,7 @@ const sweepBatch = 100
 // that belong to nothing go once they are an hour old.
 func (s *Store) Sweep(keep Retention) (Swept, error) {
 	var n Swept
-	err := errors.Join(s.sweepBuilds(keep, &n), s.sweepNotices(keep), s.sweepDeliveries(&n), s.sweepOrphans(&n))
+	err := errors.Join(s.sweepBuilds(keep, &n), s.sweepNotices(keep), s.sweepReplies(), s.sweepDeliveries(&n), s.sweepOrphans(&n))
 	return n, err
 }
 
@@ -167,6 +167,27 @@ func (s *Store) sweepNotices(keep Retention) error {
 		})
 		for _, n := range gone {
 			err = errors.Join(err, tx.bucket(bucketNotices).Delete([]byte(n.ID)), tx.forgetSubject(n.ID, n.Repo, n.Trigger.Commit))
+		}
+		return err
+	})
+}
+
+// keepReplies is how long replies are kept: longer than anybody tries to send one.
+const keepReplies = 48 * time.Hour
+
+func (s *Store) sweepReplies() error {
+	before := s.Now().Add(-keepReplies)
+	return s.Update(func(tx *Tx) error {
+		var gone []Reply
+		err := tx.bucket(bucketReplies).ForEach(func(id, _ []byte) error {
+			r, _, err := tx.Reply(string(id))
+			if err == nil && r.Created.Before(before) && len(gone) < sweepBatch {
+				gone = append(gone, r)
+			}
+			return err
+		})
+		for _, r := range gone {
+			err = errors.Join(err, tx.bucket(bucketReplies).Delete([]byte(r.ID)), tx.forgetSubject(r.ID, r.Repo, ""))
 		}
 		return err
 	})

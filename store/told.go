@@ -22,22 +22,26 @@ type Told struct {
 	Report []byte `json:",omitempty"` // for a forge that keeps its reports here: the report as it was told
 }
 
-// A Subject is what a forge may have to be told of: a build or a notice.
+// A Subject is what a forge may have to be told of: a build, a notice or a reply.
 type Subject struct {
 	Build  *Build
 	Notice *Notice
+	Reply  *Reply
 	raw    []byte // as it was read
 }
 
-// ID is the build's or notice's.
+// ID is that of what it is.
 func (u Subject) ID() string {
-	if u.Notice != nil {
+	switch {
+	case u.Notice != nil:
 		return u.Notice.ID
+	case u.Reply != nil:
+		return u.Reply.ID
 	}
 	return u.Build.ID
 }
 
-// Unsaid are the builds and notices whose forge may have to be told something, in no order.
+// Unsaid are the builds, notices and replies whose forge may have to be told something, in no order.
 func (tx *Tx) Unsaid() ([]Subject, error) {
 	var list []Subject
 	c := tx.bucket(bucketUnsaid).Cursor()
@@ -48,6 +52,14 @@ func (tx *Tx) Unsaid() ([]Subject, error) {
 				return nil, err
 			}
 			list = append(list, Subject{Notice: &n, raw: slices.Clone(raw)})
+			continue
+		}
+		if raw := tx.bucket(bucketReplies).Get(id); raw != nil {
+			r, _, err := tx.Reply(string(id))
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, Subject{Reply: &r, raw: slices.Clone(raw)})
 			continue
 		}
 		raw := tx.bucket(bucketBuilds).Get(id)
@@ -67,8 +79,11 @@ func (tx *Tx) Unsaid() ([]Subject, error) {
 func (tx *Tx) Said(u Subject) error {
 	id := []byte(u.ID())
 	bucket := bucketBuilds
-	if u.Notice != nil {
+	switch {
+	case u.Notice != nil:
 		bucket = bucketNotices
+	case u.Reply != nil:
+		bucket = bucketReplies
 	}
 	if !bytes.Equal(tx.bucket(bucket).Get(id), u.raw) {
 		return nil

@@ -5,34 +5,51 @@ import "buildsmith/store"
 // A Kind is what an Event means.
 type Kind int
 
-// The kinds, with the fields of Event that each has beside Repo and Sender.
+// The kinds, with the fields of Event that each has beside Repo and Sender. Numbers are not kept anywhere.
 const (
-	Nothing     Kind = iota // Reason
-	Ping                    // none
-	Push                    // Push
-	PullRequest             // PullRequest, Event
-	Comment                 // Comment, which is on a pull request
-	RerunCheck              // ExternalID
-	RerunCommit             // Commit
-	Start                   // Request
-	Retry                   // Request
+	Nothing             Kind = iota // Reason
+	Ping                            // none
+	Push                            // Push
+	PullRequest                     // PullRequest, Event, PreviousBase
+	Comment                         // Comment, which is on a pull request
+	RerunCheck                      // ExternalID
+	RerunCommit                     // Commit
+	Start                           // Request
+	Retry                           // Request
+	MergeGroup                      // MergeGroup
+	MergeGroupGone                  // MergeGroup, Reason
+	Release                         // Release, Event
+	Button                          // ExternalID, Commit, Action
+	RepoChanged                     // Change
+	InstallationChanged             // Installation, Change, Added, Removed
 )
 
 // An Event is what a delivery means.
 type Event struct {
-	Kind    Kind
-	Repo    store.Repo
-	Sender  store.Account
-	Summary string // for people, a few words
+	Kind         Kind
+	Repo         store.Repo
+	Sender       store.Account
+	Summary      string // for people, a few words
+	Organization string // login of the repository's organisation, empty for a person's
 
-	Reason      string            // of Nothing: why it means nothing
-	Push        PushEvent         // of Push
-	Event       string            // of PullRequest: CODEBUILD_WEBHOOK_EVENT
-	PullRequest store.PullRequest // of PullRequest
-	Comment     store.Comment     // of Comment
-	ExternalID  string            // of RerunCheck: id of the build or notice whose check it was
-	Commit      string            // of RerunCommit
-	Request     store.Request     // of Start and Retry
+	Reason       string            // of Nothing: why it means nothing
+	Unknown      bool              // of Nothing: an event or action that this program does not know
+	Push         PushEvent         // of Push
+	Event        string            // of PullRequest and Release: CODEBUILD_WEBHOOK_EVENT
+	PullRequest  store.PullRequest // of PullRequest
+	PreviousBase string            // of PullRequest: refs/heads/... that it was to go to before
+	Comment      store.Comment     // of Comment
+	ExternalID   string            // of RerunCheck and Button: id of the build or notice whose check it was
+	Commit       string            // of RerunCommit and Button
+	Action       string            // of Button: identifier of the button
+	Request      store.Request     // of Start and Retry
+	MergeGroup   MergeGroupEvent   // of MergeGroup and MergeGroupGone
+	Release      ReleaseEvent      // of Release
+
+	Change       string             // of RepoChanged and InstallationChanged: what happened, the forge's word
+	Installation store.Installation // of InstallationChanged
+	Added        []store.Repo       // of InstallationChanged: repositories that the App may see now
+	Removed      []store.Repo       // of InstallationChanged: repositories that it may see no longer
 }
 
 // A PushEvent is a change of one ref.
@@ -41,4 +58,23 @@ type PushEvent struct {
 	Before  string // zeros for a new ref
 	After   string // the commit to build; empty if the ref was deleted
 	Message string // of the commit
+	Forced  bool   // the ref's former commit is not among its ancestors
+	// Files are the files that its commits changed. Truncated says that there may be more.
+	Files     []string
+	Truncated bool
+}
+
+// A MergeGroupEvent is what a merge queue wants to have checked.
+type MergeGroupEvent struct {
+	Head    string // hash
+	HeadRef string // refs/heads/gh-readonly-queue/...
+	Base    string // hash
+	BaseRef string // refs/heads/...
+	Message string // of the head commit
+}
+
+// A ReleaseEvent is a release that was published.
+type ReleaseEvent struct {
+	Tag  string // its tag, without refs/tags/
+	Name string // title
 }

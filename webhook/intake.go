@@ -432,15 +432,15 @@ func (i *Intake) projects(ctx context.Context, r store.Repo, commit string) (lis
 	if err != nil {
 		return nil, "", err
 	}
-	there, err := forge.HasFile(ctx, r, commit, specName)
+	id, err := forge.FileID(ctx, r, commit, specName)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, "", fmt.Errorf("looking for %s: %w", specName, err)
 	}
-	if !there {
+	if id == "" {
 		reason := fmt.Sprintf("there is no %s in commit %.12s", specName, commit)
-		if near, err := forge.HasFile(ctx, r, commit, nearMiss); err != nil && !errors.Is(err, store.ErrNotFound) {
+		if near, err := forge.FileID(ctx, r, commit, nearMiss); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, "", fmt.Errorf("looking for %s: %w", nearMiss, err)
-		} else if near {
+		} else if near != "" {
 			reason += ": " + nearMiss + " is there, but the name is " + specName
 		}
 		return nil, reason, nil

@@ -34,14 +34,33 @@ type Forge interface {
 	Permission(ctx context.Context, r store.Repo, who store.Account) (store.Permission, error)
 	// Commit gives the commit that a branch, tag, ref, hash or pr/<n> names; the default branch's newest for the empty one.
 	Commit(ctx context.Context, r store.Repo, version string) (store.Commit, error)
-	// HasFile reports whether a file is there in a commit.
-	HasFile(ctx context.Context, r store.Repo, commit, path string) (bool, error)
+	// FileID gives what tells one content of a file from another in a commit; empty if the file is not there.
+	FileID(ctx context.Context, r store.Repo, commit, path string) (string, error)
 	// Owns reports whether a commit, which Commit gave for a version, belongs to the repository: one of its branches or tags
 	// leads to it. A forge may give a fork's commits by their hashes as well.
 	Owns(ctx context.Context, r store.Repo, version, commit string) (bool, error)
 	// Acknowledge answers a comment by a reaction. More than once is once. The error wraps fs.ErrPermission if the forge will
 	// never take it.
 	Acknowledge(ctx context.Context, r store.Repo, c store.Comment, with store.Reaction) error
+}
+
+// A DeliveryLog is a forge that remembers what it sent, or could not send. A Source whose Forge implements it gets back what was missed.
+type DeliveryLog interface {
+	// Deliveries gives what the forge sent from a time on, newest first. Attempts of one delivery have one id.
+	Deliveries(ctx context.Context, since time.Time) ([]Sent, error)
+	// Redeliver asks the forge to send again.
+	Redeliver(ctx context.Context, s Sent) error
+	// Fetch gives the headers and the body of what was sent.
+	Fetch(ctx context.Context, s Sent) (header http.Header, body []byte, err error)
+}
+
+// A Sent is one attempt of a forge to deliver.
+type Sent struct {
+	Attempt   int64  // the forge's number of the attempt
+	ID        string // of the delivery: the same for all attempts
+	Event     string
+	At        time.Time
+	Delivered bool // it was answered with success
 }
 
 // A Source is a forge that sends deliveries.
@@ -76,7 +95,11 @@ type Config struct {
 	Projects func(store.Repo) []Project
 	// Settings are those of a project that is not configured.
 	Settings store.Settings
-	Log      *slog.Logger
+	// ChangedFiles gives the names of the files that differ between the commit that base and head have in common and head;
+	// without a base, between head's first parent and head. Both names of a file that was renamed. pull is the number of the
+	// pull request that head is of, or 0. An error that wraps store.ErrNotFound says that head is gone.
+	ChangedFiles func(ctx context.Context, r store.Repo, pull int, base, head string) ([]string, error)
+	Log          *slog.Logger
 }
 
 // Intake is the handler and the loop.

@@ -58,10 +58,11 @@ type forge struct {
 	pulls       map[int]store.PullRequest
 	permissions map[string]store.Permission
 	commits     map[string]store.Commit
-	noSpec      map[string]bool // commits without a buildspec
-	nearMiss    map[string]bool // commits with a buildspec.yaml
-	foreign     map[string]bool // commits of forks
-	unmoved     error           // of reactions
+	noSpec      map[string]bool   // commits without a buildspec
+	nearMiss    map[string]bool   // commits with a buildspec.yaml
+	blobs       map[string]string // the buildspec by commit, where it matters
+	foreign     map[string]bool   // commits of forks
+	unmoved     error             // of reactions
 	down        error
 	asked       []string
 	reactions   []store.Reaction
@@ -100,12 +101,16 @@ func (f *forge) Commit(_ context.Context, _ store.Repo, version string) (store.C
 	return c, nil
 }
 
-func (f *forge) HasFile(_ context.Context, _ store.Repo, commit, path string) (bool, error) {
+func (f *forge) FileID(_ context.Context, _ store.Repo, commit, path string) (string, error) {
 	there := !f.noSpec[commit]
 	if path == "buildspec.yaml" {
 		there = f.nearMiss[commit]
 	}
-	return there, f.ask("%s in %.7s", path, commit)
+	id := ""
+	if there {
+		id = "blob " + f.blobs[commit]
+	}
+	return id, f.ask("%s in %.7s", path, commit)
 }
 
 func (f *forge) Owns(_ context.Context, _ store.Repo, version, commit string) (bool, error) {

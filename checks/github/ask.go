@@ -1,11 +1,12 @@
 package github
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -39,14 +40,19 @@ func (a *App) PullRequest(ctx context.Context, r store.Repo, number int) (store.
 			Ref, SHA string
 			Repo     *struct{ ID int64 }
 		}
-		Base struct{ Ref string }
+		Base           struct{ Ref, SHA string }
+		Draft, Merged  bool
+		MergeCommitSHA string `json:"merge_commit_sha"`
 	}
 	if err := a.do(ctx, r, http.MethodGet, fmt.Sprintf("/pulls/%d", number), nil, &p); err != nil {
 		return store.PullRequest{}, err
 	}
 	pr := store.PullRequest{
 		Number: p.Number, Open: p.State == "open", Title: p.Title, Author: p.User.account(),
-		Head: p.Head.SHA, HeadRef: "refs/heads/" + p.Head.Ref, BaseRef: "refs/heads/" + p.Base.Ref,
+		Head: p.Head.SHA, HeadRef: "refs/heads/" + p.Head.Ref, BaseRef: "refs/heads/" + p.Base.Ref, Base: p.Base.SHA, Draft: p.Draft,
+	}
+	if p.Merged {
+		pr.Merged = p.MergeCommitSHA
 	}
 	if p.Head.Repo != nil {
 		pr.HeadRepo = strconv.FormatInt(p.Head.Repo.ID, 10)
@@ -62,6 +68,7 @@ func (a *App) Permission(ctx context.Context, r store.Repo, who store.Account) (
 	}
 	var p struct {
 		Permission string
+		Role       string `json:"role_name"`
 		User       *user
 	}
 	err := a.do(ctx, r, http.MethodGet, "/collaborators/"+url.PathEscape(who.Login)+"/permission", nil, &p)
@@ -74,12 +81,18 @@ func (a *App) Permission(ctx context.Context, r store.Repo, who store.Account) (
 	if p.User != nil && p.User.account().ID != who.ID {
 		return store.PermissionNone, nil
 	}
-	switch p.Permission {
-	case "admin":
+	// The role tells maintain and triage apart, which the permission calls write and read; a role of an organisation's own has
+	// any name, and then the permission counts.
+	switch {
+	case p.Permission == "admin":
 		return store.PermissionAdmin, nil
-	case "write", "maintain":
+	case p.Permission == "maintain", p.Permission == "write" && p.Role == "maintain":
+		return store.PermissionMaintain, nil
+	case p.Permission == "write":
 		return store.PermissionWrite, nil
-	case "read", "triage":
+	case p.Permission == "triage", p.Permission == "read" && p.Role == "triage":
+		return store.PermissionTriage, nil
+	case p.Permission == "read":
 		return store.PermissionRead, nil
 	}
 	return store.PermissionNone, nil
@@ -169,13 +182,19 @@ func named(version, commit string) []string {
 	return []string{"heads/" + version, "tags/" + version}
 }
 
-// HasFile implements webhook.Forge.
-func (a *App) HasFile(ctx context.Context, r store.Repo, commit, path string) (bool, error) {
-	err := a.do(ctx, r, http.MethodGet, "/contents/"+escape(path)+"?ref="+url.QueryEscape(commit), nil, io.Discard)
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+// FileID implements webhook.Forge.
+func (a *App) FileID(ctx context.Context, r store.Repo, commit, path string) (string, error) {
+	var answer json.RawMessage
+	err := a.do(ctx, r, http.MethodGet, "/contents/"+escape(path)+"?ref="+url.QueryEscape(commit), nil, &answer)
+	if errors.Is(err, store.ErrNotFound) || err == nil && bytes.HasPrefix(answer, []byte("[")) { // a list is that of a directory
+		return "", nil
 	}
-	return err == nil, err
+	if err != nil {
+		return "", err
+	}
+	var file struct{ SHA string }
+	err = json.Unmarshal(answer, &file)
+	return file.SHA, err
 }
 
 // Acknowledge implements webhook.Forge.

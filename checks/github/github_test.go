@@ -286,9 +286,9 @@ func TestQuestions(t *testing.T) {
 			t.Errorf("Commit(%q) = %+v, %v", version, c, err)
 		}
 	}
-	for path, want := range map[string]bool{"buildspec.yml": true, "dir/a b.txt": true, "none": false, "dir/none": false} {
-		if there, err := app.HasFile(ctx, repo, sha, path); err != nil || there != want {
-			t.Errorf("HasFile(%q) = %v, %v", path, there, err)
+	for path, want := range map[string]bool{"buildspec.yml": true, "dir/a b.txt": true, "none": false, "dir/none": false, "dir": false} {
+		if id, err := app.FileID(ctx, repo, sha, path); err != nil || (id != "") != want {
+			t.Errorf("FileID(%q) = %q, %v", path, id, err)
 		}
 	}
 
@@ -455,7 +455,7 @@ func TestRedirect(t *testing.T) {
 	if err := hub.Inject(githubtest.Fault{Status: 302, Header: map[string]string{"Location": "http://evil.example.org/x"}}.At("GET", "contents")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := app.HasFile(t.Context(), repo, sha, "buildspec.yml"); err == nil || !strings.Contains(err.Error(), "GitHub redirects to evil.example.org, which gets no token") {
+	if _, err := app.FileID(t.Context(), repo, sha, "buildspec.yml"); err == nil || !strings.Contains(err.Error(), "GitHub redirects to evil.example.org, which gets no token") {
 		t.Errorf("%v", err)
 	}
 }

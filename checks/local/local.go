@@ -97,21 +97,21 @@ func candidates(version string) []string {
 	return names
 }
 
-// HasFile implements webhook.Forge.
-func (f Forge) HasFile(ctx context.Context, r store.Repo, commit, path string) (bool, error) {
+// FileID implements webhook.Forge.
+func (f Forge) FileID(ctx context.Context, r store.Repo, commit, path string) (string, error) {
 	if !store.ValidHash(commit) {
-		return false, fmt.Errorf("%q is no full hash of a commit", commit)
+		return "", fmt.Errorf("%q is no full hash of a commit", commit)
 	}
 	if _, err := f.git(ctx, r, "cat-file", "-e", commit+"^{commit}"); err != nil && f.absent(ctx, r, err) {
-		return false, fmt.Errorf("commit %s of %s: %w", commit, r.Name, store.ErrNotFound)
+		return "", fmt.Errorf("commit %s of %s: %w", commit, r.Name, store.ErrNotFound)
 	} else if err != nil {
-		return false, err
+		return "", err
 	}
-	_, err := f.git(ctx, r, "cat-file", "-e", commit+":"+path)
+	id, err := f.git(ctx, r, "rev-parse", "--quiet", "--verify", "--end-of-options", commit+":"+path)
 	if err != nil && f.absent(ctx, r, err) {
-		return false, nil
+		return "", nil
 	}
-	return err == nil, err
+	return strings.TrimSpace(string(id)), err
 }
 
 // absent reports whether an error of git's is git's word that something is not there: the statuses that it has for that, or

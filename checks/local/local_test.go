@@ -56,14 +56,14 @@ func TestForge(t *testing.T) {
 		t.Error(err)
 	}
 	for commit, want := range map[string]bool{first: false, second: true} {
-		if there, err := f.HasFile(t.Context(), shop, commit, "buildspec.yml"); there != want || err != nil {
-			t.Errorf("HasFile(%.8s) = %v, %v", commit, there, err)
+		if id, err := f.FileID(t.Context(), shop, commit, "buildspec.yml"); (id != "") != want || err != nil {
+			t.Errorf("FileID(%.8s) = %q, %v", commit, id, err)
 		}
 	}
-	if _, err := f.HasFile(t.Context(), shop, strings.Repeat("1", 40), "x"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := f.FileID(t.Context(), shop, strings.Repeat("1", 40), "x"); !errors.Is(err, store.ErrNotFound) {
 		t.Error(err)
 	}
-	if _, err := f.HasFile(t.Context(), shop, "--x", "x"); err == nil || !strings.Contains(err.Error(), "is no full hash") {
+	if _, err := f.FileID(t.Context(), shop, "--x", "x"); err == nil || !strings.Contains(err.Error(), "is no full hash") {
 		t.Error(err)
 	}
 	if _, err := f.PullRequest(t.Context(), shop, 1); !errors.Is(err, store.ErrNotFound) {
@@ -99,8 +99,8 @@ func TestGitFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("PATH", tt.path)
-			if there, err := f.HasFile(tt.ctx, shop, hash, "buildspec.yml"); there || err == nil || errors.Is(err, store.ErrNotFound) != tt.gone {
-				t.Errorf("HasFile = %v, %v", there, err)
+			if id, err := f.FileID(tt.ctx, shop, hash, "buildspec.yml"); id != "" || err == nil || errors.Is(err, store.ErrNotFound) != tt.gone {
+				t.Errorf("FileID = %q, %v", id, err)
 			}
 			if c, err := f.Commit(tt.ctx, shop, "main"); err == nil || errors.Is(err, store.ErrNotFound) != tt.gone {
 				t.Errorf("Commit = %v, %v", c, err)

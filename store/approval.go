@@ -1,0 +1,77 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// An Approval lets one commit of a stranger's pull request be built. It is bound to the full hash: what is pushed later needs
+// another one.
+type Approval struct {
+	PullRequest int
+	Commit      string
+	By          Account
+	Comment     int64 `json:",omitempty"` // id of the comment; 0 for a button
+	At          time.Time
+}
+
+func approvalKey(r Repo, pull int, commit string) []byte {
+	return fmt.Appendf(nil, "%s\x00%d\x00%s", r.Key(), pull, commit)
+}
+
+// Approve records an approval. The first of a commit stays.
+func (tx *Tx) Approve(r Repo, a Approval) error {
+	key := approvalKey(r, a.PullRequest, a.Commit)
+	if tx.bucket(bucketApprovals).Get(key) != nil {
+		return nil
+	}
+	return put(tx, bucketApprovals, key, a)
+}
+
+// Approval is that of a commit of a pull request, nil if there is none.
+func (tx *Tx) Approval(r Repo, pull int, commit string) (*Approval, error) {
+	a, ok, err := get[Approval](tx, bucketApprovals, approvalKey(r, pull, commit))
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &a, nil
+}
+
+// RevokeApprovals removes the approvals of a pull request whose commits begin with the given text, and gives those commits.
+func (tx *Tx) RevokeApprovals(r Repo, pull int, commit string) (commits []string, err error) {
+	prefix := approvalKey(r, pull, "")
+	var keys [][]byte
+	c := tx.bucket(bucketApprovals).Cursor()
+	for key, _ := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, _ = c.Next() {
+		if hash := string(key[len(prefix):]); strings.HasPrefix(hash, commit) {
+			keys, commits = append(keys, bytes.Clone(key)), append(commits, hash)
+		}
+	}
+	for _, key := range keys {
+		if err := tx.bucket(bucketApprovals).Delete(key); err != nil {
+			return nil, err
+		}
+	}
+	return commits, nil
+}
+
+// A Pull is what the store remembers of a pull request: when its head was first seen here. Dates of Git can be forged.
+type Pull struct {
+	Head string
+	Seen time.Time
+}
+
+func pullKey(r Repo, number int) []byte { return fmt.Appendf(nil, "%s\x00%d", r.Key(), number) }
+
+// SeePull records the head of a pull request, if it is not the one that is known, and gives what is known of it then.
+func (tx *Tx) SeePull(r Repo, number int, head string) (Pull, error) {
+	key := pullKey(r, number)
+	p, _, err := get[Pull](tx, bucketPulls, key)
+	if err != nil || p.Head == head {
+		return p, err
+	}
+	p = Pull{Head: head, Seen: tx.store.Now()}
+	return p, put(tx, bucketPulls, key, p)
+}

@@ -1,0 +1,43 @@
+package store
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// A Reply is a comment that a pull request is to get: the answer to a command. The reporter sends it, once.
+type Reply struct {
+	ID          string // a UUID
+	Repo        Repo
+	PullRequest int
+	To          Account // who asked
+	Comment     int64   `json:",omitempty"` // the comment that it answers
+	Body        string  // Markdown
+	Refusal     bool    `json:",omitempty"`
+	Created     time.Time
+}
+
+// AddReply makes a reply: the caller has set what it says and where; the rest is set here.
+func (tx *Tx) AddReply(r Reply) (Reply, error) {
+	r.ID, r.Created = uuid.NewString(), tx.store.Now()
+	if err := tx.bucket(bucketUnsaid).Put([]byte(r.ID), nil); err != nil {
+		return r, err
+	}
+	return r, put(tx, bucketReplies, []byte(r.ID), r)
+}
+
+// Reply is a reply; ok is false if there is none of that id.
+func (tx *Tx) Reply(id string) (r Reply, ok bool, err error) {
+	return get[Reply](tx, bucketReplies, []byte(id))
+}
+
+// RefusedSince reports whether somebody has been refused in a pull request since a time: one refusal an hour is enough.
+func (tx *Tx) RefusedSince(r Repo, number int, who Account, since time.Time) (refused bool, err error) {
+	err = tx.bucket(bucketReplies).ForEach(func(key, _ []byte) error {
+		reply, _, err := get[Reply](tx, bucketReplies, key)
+		refused = refused || reply.Refusal && reply.Repo.Key() == r.Key() && reply.PullRequest == number && reply.To.ID == who.ID && reply.Created.After(since)
+		return err
+	})
+	return refused, err
+}

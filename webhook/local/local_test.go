@@ -88,8 +88,8 @@ func newHub(t *testing.T) *hub {
 // everything is a forge whose every commit has a buildspec.
 type everything struct{ webhook.Forge }
 
-func (everything) HasFile(context.Context, store.Repo, string, string) (bool, error) {
-	return true, nil
+func (everything) FileID(context.Context, store.Repo, string, string) (string, error) {
+	return "there", nil
 }
 
 // git runs git in a directory and gives what it printed.

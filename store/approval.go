@@ -57,21 +57,46 @@ func (tx *Tx) RevokeApprovals(r Repo, pull int, commit string) (commits []string
 	return commits, nil
 }
 
-// A Pull is what the store remembers of a pull request: when its head was first seen here. Dates of Git can be forged.
+// A Pull is what the store remembers of a pull request.
 type Pull struct {
-	Head string
-	Seen time.Time
+	Number  int
+	Head    string
+	Seen    time.Time // when the head was first seen here: dates of Git can be forged
+	HeadRef string    // refs/heads/...
+	Fork    bool
+	Open    bool
 }
 
 func pullKey(r Repo, number int) []byte { return fmt.Appendf(nil, "%s\x00%d", r.Key(), number) }
 
-// SeePull records the head of a pull request, if it is not the one that is known, and gives what is known of it then.
-func (tx *Tx) SeePull(r Repo, number int, head string) (Pull, error) {
-	key := pullKey(r, number)
-	p, _, err := get[Pull](tx, bucketPulls, key)
-	if err != nil || p.Head == head {
-		return p, err
+// SeePull records a pull request as the forge has it now, and gives what is known of it then.
+func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
+	key := pullKey(r, pr.Number)
+	before, _, err := get[Pull](tx, bucketPulls, key)
+	if err != nil {
+		return before, err
 	}
-	p = Pull{Head: head, Seen: tx.store.Now()}
+	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, Fork: pr.HeadRepo != r.ID, Open: pr.Open}
+	if before.Head != p.Head {
+		p.Seen = tx.store.Now()
+	}
+	if p == before {
+		return p, nil
+	}
 	return p, put(tx, bucketPulls, key, p)
+}
+
+// Pulls are the pull requests of a repository that are known.
+func (tx *Tx) Pulls(r Repo) ([]Pull, error) {
+	var list []Pull
+	prefix := []byte(r.Key() + "\x00")
+	c := tx.bucket(bucketPulls).Cursor()
+	for key, _ := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, _ = c.Next() {
+		p, _, err := get[Pull](tx, bucketPulls, key)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
 }

@@ -320,6 +320,7 @@ type Trigger struct {
 	Initiator     string // for CODEBUILD_INITIATOR
 	Delivery      uint64 `json:",omitempty"` // Seq of the delivery that caused it
 
+	At         time.Time // when it happened at the forge, by its clock; zero if it does not tell
 	BaseCommit string    `json:",omitempty"` // of a pull request: the hash its base branch had
 	MergeGroup bool      `json:",omitempty"` // the commit is a merge queue's: HeadRef is its branch, BaseRef where it is to go
 	Approval   *Approval `json:",omitempty"` // who let the commit of a stranger be built
@@ -394,8 +395,11 @@ type Notice struct {
 	Settings   Settings
 	Conclusion string // ActionRequired or Skipped
 	Title      string
-	Reason     string // a few sentences
+	Reason     string   // a few sentences
+	Notes      []string `json:",omitempty"` // those of its build, if there comes to be one
 	Created    time.Time
+	Held       bool `json:",omitempty"` // the commit is a stranger's: it is not built before it is approved
+	Retired    bool `json:",omitempty"` // no project has the check any more: it cannot be run
 }
 
 // Conclusions of a notice, GitHub's words.

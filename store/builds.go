@@ -19,9 +19,11 @@ type RepoState struct {
 	Repo  Repo
 	Epoch int // raised to make every link given out so far worthless
 
-	Archived bool     `json:",omitempty"` // the forge takes no changes of it
-	Gone     bool     `json:",omitempty"` // it was deleted, or taken from the App
-	Checks   []string `json:",omitempty"` // names of the checks of builds that it ever had: branch protection may wait for them
+	Archived bool `json:",omitempty"` // the forge takes no changes of it
+	Gone     bool `json:",omitempty"` // it was deleted, or taken from the App
+	// Checks are the names of the checks of builds that it ever had, with the keys of their projects: branch protection may wait
+	// for them.
+	Checks map[string]string `json:",omitempty"`
 }
 
 // A Project is a repository's buildspec under its name. A repository has one by itself; a configured repository has those
@@ -30,8 +32,9 @@ type Project struct {
 	Key        string // of the repository, and the name behind a slash if it was configured
 	Name       string // unique; CodeBuild's characters
 	Repo       Repo
-	Configured bool `json:",omitempty"`
-	Builds     int  // number of the last build
+	Configured bool   `json:",omitempty"`
+	As         string `json:",omitempty"` // the repository's name when a configured project was made: the configuration's
+	Builds     int    // number of the last build
 }
 
 // Repo remembers a repository as it is now, and returns what is known of it. If it has become private since, the links to
@@ -46,7 +49,37 @@ func (tx *Tx) Repo(r Repo) (RepoState, error) {
 		state.Epoch++
 	}
 	state.Repo = r
-	return state, put(tx, bucketRepos, key, state)
+	if err := put(tx, bucketRepos, key, state); err != nil {
+		return state, err
+	}
+	projects, err := tx.ProjectsOf(r)
+	for _, p := range projects {
+		p.Repo = r
+		err = errors.Join(err, put(tx, bucketProjects, []byte(p.Key), p))
+	}
+	return state, err
+}
+
+// ProjectsOf are the projects that a repository has or had, by key.
+func (tx *Tx) ProjectsOf(r Repo) ([]Project, error) {
+	var list []Project
+	key := []byte(r.Key())
+	c := tx.bucket(bucketProjects).Cursor()
+	for found, _ := c.Seek(key); bytes.HasPrefix(found, key); found, _ = c.Next() {
+		p, _, err := get[Project](tx, bucketProjects, found)
+		if err != nil {
+			return nil, err
+		}
+		if p.Repo.Key() == r.Key() {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+// ProjectByKey is a project; ok is false if there is none of that key.
+func (tx *Tx) ProjectByKey(key string) (p Project, ok bool, err error) {
+	return get[Project](tx, bucketProjects, []byte(key))
 }
 
 // ChangeRepo lets fn change what is known of a repository. One that is not known stays unknown.
@@ -59,17 +92,20 @@ func (tx *Tx) ChangeRepo(key string, fn func(*RepoState)) error {
 	return put(tx, bucketRepos, []byte(key), state)
 }
 
-// addCheck remembers that a repository has a check of that name.
-func (tx *Tx) addCheck(r Repo, name string) error {
-	state, _, err := get[RepoState](tx, bucketRepos, []byte(r.Key()))
-	if err != nil || slices.Contains(state.Checks, name) {
+// addCheck remembers that a repository has a check of that name, which belongs to a project.
+func (tx *Tx) addCheck(p Project, name string) error {
+	state, _, err := get[RepoState](tx, bucketRepos, []byte(p.Repo.Key()))
+	if err != nil || state.Checks[name] == p.Key {
 		return err
 	}
 	if state.Repo.ID == "" {
-		state.Repo = r
+		state.Repo = p.Repo
 	}
-	state.Checks = append(state.Checks, name)
-	return put(tx, bucketRepos, []byte(r.Key()), state)
+	if state.Checks == nil {
+		state.Checks = map[string]string{}
+	}
+	state.Checks[name] = p.Key
+	return put(tx, bucketRepos, []byte(p.Repo.Key()), state)
 }
 
 // RepoState is what is known of a repository; the zero state if nothing is.
@@ -106,7 +142,10 @@ func (tx *Tx) Project(r Repo, name string) (Project, error) {
 		return p, nil
 	}
 	if !ok {
-		p = Project{Key: key, Configured: name != ""}
+		p = Project{Key: key}
+		if name != "" {
+			p.Configured, p.As = true, r.Name
+		}
 		if p.Name, err = tx.freeName(name, r); err != nil {
 			return p, err
 		}
@@ -194,7 +233,7 @@ func (tx *Tx) Submit(p Project, b Build) (Build, error) {
 	if err := tx.indexCommit(b.Repo, b.Trigger.Commit, b.ID); err != nil {
 		return b, err
 	}
-	if err := tx.addCheck(b.Repo, b.Check); err != nil {
+	if err := tx.addCheck(p, b.Check); err != nil {
 		return b, err
 	}
 	return b, tx.setBuild(&b)

@@ -91,6 +91,15 @@ func (tx *Tx) Said(u Subject) error {
 	return tx.bucket(bucketUnsaid).Delete(id)
 }
 
+// Withdraw takes a notice back of which no forge has been told yet. One that is being told stays.
+func (tx *Tx) Withdraw(n Notice) error {
+	told, err := tx.AllTold(n.ID)
+	if err != nil || len(told) > 0 {
+		return err
+	}
+	return tx.bucket(bucketUnsaid).Delete([]byte(n.ID))
+}
+
 // Unsay makes the reporter look at a build or notice again.
 func (tx *Tx) Unsay(id string) error { return tx.bucket(bucketUnsaid).Put([]byte(id), nil) }
 

@@ -1,16 +1,43 @@
 package webhook
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+
+	"buildsmith/store"
 )
+
+// Commands say how commands are written in comments. The zero value takes none: see DefaultCommands.
+type Commands struct {
+	Prefix string   // a command may begin with a slash and this word
+	Bare   bool     // and with a slash and the verb alone
+	Bots   []string // logins of bots whose commands are taken
+}
+
+// DefaultCommands are those without configuration.
+var DefaultCommands = Commands{Prefix: "buildsmith", Bare: true}
 
 // A command is a line of a comment that asks for something.
 type command struct {
 	verb    string
-	targets []string
+	targets []string         // names of projects, or all
+	hash    string           // of approve and revoke: the beginning of a commit's hash, in small letters
+	options []store.Variable // of test
+	problem string           // why the line cannot be obeyed, though it is a command
 }
+
+// Verbs, by their names.
+const (
+	verbTest    = "test"
+	verbRerun   = "rerun"
+	verbCancel  = "cancel"
+	verbApprove = "approve"
+	verbRevoke  = "revoke"
+	verbStatus  = "status"
+	verbHelp    = "help"
+)
 
 // Limits of comments.
 const (
@@ -18,24 +45,27 @@ const (
 	maxCommands = 5
 )
 
-// prefix addresses this bot; a verb may stand alone too.
-const prefix = "buildsmith"
-
-// verbs maps every word for a command to its name. Others are taken when the prefix stands before them, to be told that
-// they are unknown.
-var verbs = map[string]string{"test": "test", "rerun": "rerun", "retest": "rerun"}
+// verbs maps every word for a command to its name.
+var verbs = map[string]string{
+	"test": verbTest, "rerun": verbRerun, "retest": verbRerun, "cancel": verbCancel, "approve": verbApprove, "ok-to-test": verbApprove,
+	"revoke": verbRevoke, "status": verbStatus, "help": verbHelp,
+}
 
 var (
 	target      = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,100}$`)
+	shortHash   = regexp.MustCompile(`^[0-9A-Fa-f]{7,40}$`)
+	optionKey   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
+	unknownVerb = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,40}$`)
 	htmlComment = regexp.MustCompile(`(?s)<!--.*?(-->|$)`)
+	codebuild   = regexp.MustCompile(`^/codebuild_run\(([0-9A-Fa-f]{40})\)$`)
 )
 
-// parseCommands finds the commands of a comment. A command stands on a line of its own, from the first column on. What is
-// quoted, code or an HTML comment is no command.
-func parseCommands(body string) []command {
+// parse finds the commands of a comment. A command stands on a line of its own, from the first column on. What is quoted, code or
+// an HTML comment is no command.
+func (g Commands) parse(body string) []command {
 	body = body[:min(len(body), maxComment)]
-	body = strings.ReplaceAll(body, "\r\n", "\n")
-	body = htmlComment.ReplaceAllString(body, "")
+	body = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(body)
+	body = htmlComment.ReplaceAllString(body, " ") // what stands behind one is not in the first column
 	var commands []command
 	fence := ""
 	for line := range strings.SplitSeq(body, "\n") {
@@ -48,7 +78,7 @@ func parseCommands(body string) []command {
 		if fence = opensFence(line); fence != "" {
 			continue
 		}
-		if c, ok := parseCommand(line); ok && len(commands) < maxCommands && !slices.ContainsFunc(commands, c.equal) {
+		if c, ok := g.parseLine(line); ok && len(commands) < maxCommands && !slices.ContainsFunc(commands, c.equal) {
 			commands = append(commands, c)
 		}
 	}
@@ -56,7 +86,7 @@ func parseCommands(body string) []command {
 }
 
 func (c command) equal(other command) bool {
-	return c.verb == other.verb && slices.Equal(c.targets, other.targets)
+	return c.verb == other.verb && c.hash == other.hash && c.problem == other.problem && slices.Equal(c.targets, other.targets) && slices.Equal(c.options, other.options)
 }
 
 // opensFence gives the marker of a fenced block that the line opens, empty if it opens none.
@@ -74,34 +104,107 @@ func opensFence(line string) string {
 	return ""
 }
 
-func parseCommand(line string) (command, bool) {
+func (g Commands) parseLine(line string) (command, bool) {
 	line = strings.TrimRight(line, " \t")
-	if !strings.HasPrefix(line, "/") {
+	if m := codebuild.FindStringSubmatch(line); m != nil {
+		return command{verb: verbApprove, hash: strings.ToLower(m[1])}, true
+	}
+	if !strings.HasPrefix(line, "/") || strings.HasPrefix(line, "/ ") || strings.HasPrefix(line, "/\t") {
 		return command{}, false
 	}
-	words := strings.Fields(line[1:])
-	if len(words) == 0 || strings.HasPrefix(line, "/ ") {
+	words, closed := split(line[1:])
+	if len(words) == 0 {
 		return command{}, false
 	}
-	addressed := strings.EqualFold(words[0], prefix)
+	addressed := g.Prefix != "" && strings.EqualFold(words[0], g.Prefix)
 	if addressed {
 		if words = words[1:]; len(words) == 0 {
-			return command{verb: "help"}, true
+			return command{verb: verbHelp}, true
 		}
 	}
 	verb, known := verbs[strings.ToLower(words[0])]
-	if !known && !addressed {
+	switch {
+	case !addressed && (!known || !g.Bare):
 		return command{}, false
+	case !known && unknownVerb.MatchString(words[0]):
+		return command{verb: verbHelp, problem: fmt.Sprintf("`%s` is no command.", words[0])}, true
+	case !known:
+		return command{verb: verbHelp, problem: "That is no command."}, true
 	}
-	if !known {
-		verb = strings.ToLower(words[0])
+	c := command{verb: verb}
+	if !closed {
+		c.problem = "A quotation mark is not closed."
+		return c, addressed
 	}
 	for _, word := range words[1:] {
-		if !target.MatchString(word) {
-			return command{}, false
+		if !c.take(word) {
+			// Prose that begins with a bare verb is no command; one that is addressed to us is one that is wrong.
+			if c.problem == "" {
+				c.problem = usageOf(verb)
+			}
+			return c, addressed
 		}
 	}
-	return command{verb: verb, targets: words[1:]}, true
+	return c, true
+}
+
+// take takes an argument, and reports whether the verb has such ones.
+func (c *command) take(word string) bool {
+	key, value, option := strings.Cut(word, "=")
+	switch {
+	case c.verb == verbTest && option && optionKey.MatchString(key):
+		c.options = append(c.options, store.Variable{Name: key, Value: value})
+		return true
+	case c.verb == verbApprove || c.verb == verbRevoke:
+		if c.hash != "" || !shortHash.MatchString(word) {
+			c.problem = "A commit is named by 7 to 40 hexadecimal digits. " + usageOf(c.verb)
+			return false
+		}
+		c.hash = strings.ToLower(word)
+		return true
+	case c.verb != verbTest && c.verb != verbRerun && c.verb != verbCancel, !target.MatchString(word):
+		return false
+	}
+	c.targets = append(c.targets, word)
+	return true
+}
+
+// split cuts a line into words. Quotation marks keep blanks in a word; a backslash before one, or before another, stands for it. It
+// reports whether all marks are closed.
+func split(line string) (words []string, closed bool) {
+	var word strings.Builder
+	inWord, quoted := false, false
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		switch {
+		case quoted && c == '\\' && i+1 < len(line) && (line[i+1] == '"' || line[i+1] == '\\'):
+			i++
+			word.WriteByte(line[i])
+		case c == '"' && (quoted || strings.HasSuffix(word.String(), "=")):
+			quoted = !quoted
+		case !quoted && (c == ' ' || c == '\t'):
+			if inWord {
+				words = append(words, word.String())
+				word.Reset()
+			}
+			inWord = false
+			continue
+		default:
+			word.WriteByte(c)
+		}
+		inWord = true
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words, !quoted
+}
+
+// usageOf is how a command is written, for people.
+func usageOf(verb string) string {
+	arguments := map[string]string{verbTest: " [PROJECT...] [NAME=value...]", verbRerun: " [PROJECT...|all]", verbCancel: " [PROJECT...]",
+		verbApprove: " COMMIT", verbRevoke: " [COMMIT]"}
+	return fmt.Sprintf("It is written `/buildsmith %s%s`.", verb, arguments[verb])
 }
 
 // skipTokens keep a push from being built, in the message of its newest commit. They are GitHub's.

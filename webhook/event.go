@@ -1,6 +1,10 @@
 package webhook
 
-import "buildsmith/store"
+import (
+	"time"
+
+	"buildsmith/store"
+)
 
 // A Kind is what an Event means.
 type Kind int
@@ -29,8 +33,9 @@ type Event struct {
 	Kind         Kind
 	Repo         store.Repo
 	Sender       store.Account
-	Summary      string // for people, a few words
-	Organization string // login of the repository's organisation, empty for a person's
+	Summary      string    // for people, a few words
+	Organization string    // login of the repository's organisation, empty for a person's
+	At           time.Time // of Push and PullRequest: when it happened, by the forge's clock; zero if it does not tell
 
 	Reason       string            // of Nothing: why it means nothing
 	Unknown      bool              // of Nothing: an event or action that this program does not know
@@ -51,6 +56,29 @@ type Event struct {
 	Added        []store.Repo       // of InstallationChanged: repositories that the App may see now
 	Removed      []store.Repo       // of InstallationChanged: repositories that it may see no longer
 }
+
+// What may happen to a repository: GitHub's words.
+const (
+	RepoRenamed     = "renamed"
+	RepoTransferred = "transferred"
+	RepoArchived    = "archived"
+	RepoUnarchived  = "unarchived"
+	RepoDeleted     = "deleted"
+	RepoPrivatized  = "privatized"
+	RepoPublicized  = "publicized"
+)
+
+// What may happen to an installation: GitHub's words.
+const (
+	InstallationCreated     = "created"
+	InstallationDeleted     = "deleted"
+	InstallationSuspended   = "suspend"
+	InstallationUnsuspended = "unsuspend"
+	InstallationPermissions = "new_permissions_accepted"
+	InstallationAdded       = "added"   // repositories
+	InstallationRemoved     = "removed" // repositories
+	InstallationRenamed     = "renamed" // its account
+)
 
 // A PushEvent is a change of one ref.
 type PushEvent struct {

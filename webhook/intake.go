@@ -316,8 +316,14 @@ func (i *Intake) decide(p *pending, decide decision) {
 			return err
 		}
 		if p.event.Repo.ID != "" {
-			if _, err := tx.Repo(p.event.Repo); err != nil {
+			state, err := tx.Repo(p.event.Repo)
+			if err != nil {
 				return err
+			}
+			if state.Gone && p.event.Kind != RepoChanged { // it is there again
+				if err := tx.ChangeRepo(p.event.Repo.Key(), func(s *store.RepoState) { s.Gone = false }); err != nil {
+					return err
+				}
 			}
 		}
 		i.describe(&d, p)
@@ -329,6 +335,9 @@ func (i *Intake) decide(p *pending, decide decision) {
 		return
 	}
 	p.delivery = d
+	if p.event.Unknown {
+		i.Unknown.Add(1)
+	}
 	i.Store.At("decided")
 	i.Log.Info("decided on a delivery", "delivery", d.Seq, "forge", d.Forge, "repo", d.Repo, "event", d.Event, "builds", len(d.Builds), "reason", d.Reason)
 }
@@ -340,7 +349,7 @@ func replay(tx *store.Tx, d *store.Delivery, e *Event) (v verdict, replayed bool
 	if err != nil || !ok {
 		return verdict{}, false, err
 	}
-	replayed = e.Kind != RerunCheck && e.Kind != RerunCommit
+	replayed = e.Kind != RerunCheck && e.Kind != RerunCommit && e.Kind != Button
 	for _, id := range same.Builds {
 		b, err := tx.Build(id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -404,62 +413,24 @@ func (i *Intake) prepare(ctx context.Context, p *pending) (decision, error) {
 		return i.push(ctx, p)
 	case PullRequest:
 		return i.pullRequest(ctx, p)
+	case MergeGroup:
+		return i.mergeGroup(ctx, p)
+	case MergeGroupGone:
+		return i.mergeGroupGone(p), nil
+	case Release:
+		return i.release(ctx, p)
+	case RepoChanged:
+		return i.repoChanged(p), nil
+	case InstallationChanged:
+		return i.installationChanged(p), nil
 	case Comment:
 		return i.comment(ctx, p)
-	case RerunCheck, RerunCommit:
-		return i.rerequest(ctx, p)
+	case RerunCheck, RerunCommit, Button:
+		return i.pressed(ctx, p)
 	case Start:
 		return i.startRequest(ctx, p)
 	case Retry:
 		return i.retryRequest(p)
 	}
 	return nothing("%s", e.Reason), nil
-}
-
-// specName is the buildspec of a project that is not configured.
-const specName = "buildspec.yml"
-
-// nearMiss is a name that people give it.
-const nearMiss = "buildspec.yaml"
-
-// projects gives the projects of a repository that a commit concerns: the configured ones, or the repository itself if
-// the commit has a buildspec. The reason says why there is none.
-func (i *Intake) projects(ctx context.Context, r store.Repo, commit string) (list []Project, reason string, err error) {
-	if list = i.Projects(r); len(list) > 0 {
-		return list, "", nil
-	}
-	forge, err := i.forge(r)
-	if err != nil {
-		return nil, "", err
-	}
-	id, err := forge.FileID(ctx, r, commit, specName)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, "", fmt.Errorf("looking for %s: %w", specName, err)
-	}
-	if id == "" {
-		reason := fmt.Sprintf("there is no %s in commit %.12s", specName, commit)
-		if near, err := forge.FileID(ctx, r, commit, nearMiss); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, "", fmt.Errorf("looking for %s: %w", nearMiss, err)
-		} else if near != "" {
-			reason += ": " + nearMiss + " is there, but the name is " + specName
-		}
-		return nil, reason, nil
-	}
-	return []Project{{Settings: i.Settings}}, "", nil
-}
-
-// known are the projects of a repository without a look at the commit: for a build that is asked for by name.
-func (i *Intake) known(r store.Repo) []Project {
-	if list := i.Projects(r); len(list) > 0 {
-		return list
-	}
-	return []Project{{Settings: i.Settings}}
-}
-
-// checkName is the name of a project's check run. It is what branch protection knows.
-func checkName(project string, alone bool) string {
-	if alone {
-		return "buildsmith"
-	}
-	return "buildsmith (" + project + ")"
 }

@@ -85,6 +85,9 @@ var ErrNoSecret = errors.New("no webhook secret is configured")
 type Project struct {
 	Name     string
 	Settings store.Settings
+	Filters  *Filters // nil for none
+	Rules    Rules
+	Bound    bool // the configuration names the repository by its id
 }
 
 // Config is what intake works with.
@@ -95,6 +98,8 @@ type Config struct {
 	Projects func(store.Repo) []Project
 	// Settings are those of a project that is not configured.
 	Settings store.Settings
+	Rules    Rules // likewise
+	Commands Commands
 	// ChangedFiles gives the names of the files that differ between the commit that base and head have in common and head;
 	// without a base, between head's first parent and head. Both names of a file that was renamed. pull is the number of the
 	// pull request that head is of, or 0. An error that wraps store.ErrNotFound says that head is gone.
@@ -110,6 +115,8 @@ type Intake struct {
 
 	// Counts of deliveries by what the handler answered.
 	Accepted, Duplicates, Unsigned, Refused atomic.Int64
+	// Unknown counts deliveries whose event or action this program does not know.
+	Unknown atomic.Int64
 }
 
 // New gives an intake. Register mounts its handler, Run is its loop.

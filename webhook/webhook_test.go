@@ -125,7 +125,7 @@ func (f *forge) Acknowledge(_ context.Context, _ store.Repo, _ store.Comment, wi
 }
 
 var (
-	repo  = store.Repo{Forge: "test", Host: "forge.example.org", ID: "7", Name: "octo/shop"}
+	repo  = store.Repo{Forge: "test", Host: "forge.example.org", ID: "7", Name: "octo/shop", DefaultBranch: "main"}
 	alice = store.Account{ID: "1", Login: "alice"}
 	eve   = store.Account{ID: "2", Login: "eve"}
 )
@@ -172,7 +172,7 @@ func newDesk(t *testing.T, projects ...Project) *desk {
 		},
 	}
 	i := New(Config{Store: s, Sources: []Source{source}, Projects: func(store.Repo) []Project { return projects },
-		Settings: store.Settings{Image: "standard"}, Log: slog.New(slog.DiscardHandler)})
+		Settings: store.Settings{Image: "standard"}, Commands: DefaultCommands, Log: slog.New(slog.DiscardHandler)})
 	return &desk{t: t, store: s, intake: i, forge: f, clock: c}
 }
 
@@ -279,6 +279,23 @@ func (d *desk) notices() (list []store.Notice) {
 	}); err != nil {
 		d.t.Fatal(err)
 	}
+	return list
+}
+
+func (d *desk) replies() (list []store.Reply) {
+	d.t.Helper()
+	if err := d.store.View(func(tx *store.Tx) error {
+		subjects, err := tx.Unsaid()
+		for _, s := range subjects {
+			if s.Reply != nil {
+				list = append(list, *s.Reply)
+			}
+		}
+		return err
+	}); err != nil {
+		d.t.Fatal(err)
+	}
+	slices.SortFunc(list, func(a, b store.Reply) int { return a.Created.Compare(b.Created) })
 	return list
 }
 
@@ -406,7 +423,7 @@ func TestPushesThatBuildNothing(t *testing.T) {
 	}{
 		{push("refs/heads/main", hash('e'), ""), "there is no buildspec.yml in commit eeeeeeeeeeee"},
 		{push("refs/heads/main", hash('f'), ""), "there is no buildspec.yml in commit ffffffffffff: buildspec.yaml is there, but the name is buildspec.yml"},
-		{push("refs/heads/gh-readonly-queue/main/pr-1", hash('a'), ""), "a branch of the merge queue is not built"},
+		{push("refs/heads/gh-readonly-queue/main/pr-1", hash('a'), ""), "a branch of the merge queue is built for its merge group"},
 		{push("refs/notes/x", hash('a'), ""), "refs/notes/x is neither a branch nor a tag"},
 		{push("refs/heads/a..b", hash('a'), ""), `"refs/heads/a..b" at "` + hash('a') + `" is no valid ref or commit`},
 		{push("refs/heads/main", "--upload-pack=x", ""), `"refs/heads/main" at "--upload-pack=x" is no valid ref or commit`},
@@ -459,6 +476,7 @@ func TestReplay(t *testing.T) {
 
 func TestTagsAndDeletions(t *testing.T) {
 	d := newDesk(t)
+	d.intake.Rules.Supersede = SupersedeOff
 	d.deliver(push("refs/tags/v1", hash('a'), "release [skip ci]")) // a tag is never skipped
 	d.deliver(push("refs/heads/old", hash('b'), ""))
 	d.deliver(push("refs/heads/old", hash('c'), ""))
@@ -567,8 +585,13 @@ func TestStrangers(t *testing.T) {
 			d.deliver(Event{Kind: RerunCommit, Repo: repo, Sender: alice, Commit: hash('a')})
 			d.deliver(comment("/test", alice))
 			d.deliver(comment("/rerun", alice))
-			if notices := d.notices(); len(d.builds()) != 0 || len(notices) != 5 {
+			if notices := d.notices(); len(d.builds()) != 0 || len(notices) != 3 {
 				t.Errorf("%d builds, %d notices", len(d.builds()), len(notices))
+			}
+			// One refusal is said in words, with what to write instead.
+			if replies := d.replies(); len(replies) != 1 || !replies[0].Refusal || replies[0].To != alice ||
+				replies[0].Body != "Pull request 12 waits for approval: "+tt.why+". Look at commit aaaaaaaaaaaa, and then comment: `/buildsmith approve "+hash('a')+"`" {
+				t.Errorf("%+v", replies)
 			}
 			if !slices.Equal(d.forge.reactions, []store.Reaction{store.ReactionRefused, store.ReactionRefused}) {
 				t.Errorf("reactions %v", d.forge.reactions)
@@ -591,21 +614,21 @@ func TestComments(t *testing.T) {
 		{"test", "/test", alice, nil, "", 2, store.ReactionAccepted},
 		{"test by name", "/test octo-shop", alice, nil, "", 2, store.ReactionAccepted},
 		{"test all", "/test all", alice, nil, "", 2, store.ReactionAccepted},
-		{"unknown target", "/test none", alice, nil, "There is no project none.", 1, store.ReactionAccepted},
+		{"unknown target", "/test none", alice, nil, "There is no project none here. There are: octo-shop.", 1, store.ReactionAccepted},
 		{"rerun of a failure", "/rerun", alice, func(d *desk) { d.end(d.builds()[0].ID, store.Failed) }, "", 2, store.ReactionAccepted},
 		{"rerun of a timeout", "/rerun", alice, func(d *desk) { d.end(d.builds()[0].ID, store.TimedOut) }, "", 2, store.ReactionAccepted},
 		{"rerun of a success", "/rerun", alice, func(d *desk) { d.end(d.builds()[0].ID, store.Succeeded) },
-			"There is nothing to re-run: build 1 of octo-shop succeeded; use /test.", 1, store.ReactionAccepted},
+			"There is nothing to re-run. /buildsmith test builds the newest commit once more.", 1, store.ReactionAccepted},
 		{"rerun while it runs", "/rerun", alice, nil, "Build 1 of octo-shop is still under way.", 1, store.ReactionAccepted},
 		{"two commands", "/test\n/rerun", alice, nil, "Build 2 of octo-shop is still under way.", 2, store.ReactionAccepted},
-		{"no right", "/test", eve, nil, "eve has no write access, which commands need", 1, store.ReactionRefused},
-		{"unknown verb", "/buildsmith dance", alice, nil, `the command "dance" is not known; test and rerun are`, 1, store.ReactionRefused},
+		{"no right", "/test", eve, nil, "test needs write access to this repository; eve has read access.", 1, store.ReactionRefused},
+		{"unknown verb", "/buildsmith dance", alice, nil, "dance is no command.", 1, store.ReactionRefused},
 		{"no command", "looks good", alice, nil, "the comment holds no command", 1, ""},
-		{"bot", "/test", bot, nil, "commands of bots are not taken", 1, ""},
-		{"closed", "/test", alice, func(d *desk) { pr := d.forge.pulls[12]; pr.Open = false; d.forge.pulls[12] = pr }, "pull request 12 is closed", 1, store.ReactionRefused},
-		{"gone", "/test", alice, func(d *desk) { delete(d.forge.pulls, 12) }, "pull request 12 is gone", 1, store.ReactionRefused},
-		{"no buildspec", "/test", alice, func(d *desk) { d.forge.noSpec[hash('a')] = true }, "there is no buildspec.yml in commit aaaaaaaaaaaa", 1, store.ReactionRefused},
-		{"new head", "/rerun", alice, func(d *desk) { d.forge.pulls[12] = pulled(12, hash('b'), alice, repo.ID) }, "octo-shop has no build of commit bbbbbbbbbbbb; use /test.", 1, store.ReactionAccepted},
+		{"bot", "/test", bot, nil, "commands of bots are not taken; commands.bots lists those whose are", 1, ""},
+		{"closed", "/test", alice, func(d *desk) { pr := d.forge.pulls[12]; pr.Open = false; d.forge.pulls[12] = pr }, "Pull request 12 is closed.", 1, store.ReactionRefused},
+		{"gone", "/test", alice, func(d *desk) { delete(d.forge.pulls, 12) }, "Pull request 12 is gone.", 1, store.ReactionRefused},
+		{"no buildspec", "/test", alice, func(d *desk) { d.forge.noSpec[hash('a')] = true }, "There is no buildspec.yml in commit aaaaaaaaaaaa.", 1, store.ReactionRefused},
+		{"new head", "/rerun", alice, func(d *desk) { d.forge.pulls[12] = pulled(12, hash('b'), alice, repo.ID) }, "There is nothing to re-run. /buildsmith test builds the newest commit once more.", 1, store.ReactionAccepted},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := newDesk(t)
@@ -676,7 +699,7 @@ func TestRerequests(t *testing.T) {
 }
 
 func TestConfiguredProjects(t *testing.T) {
-	d := newDesk(t, Project{"unit", store.Settings{Image: "one", Required: true}}, Project{"deploy", store.Settings{Image: "two", Required: true}})
+	d := newDesk(t, Project{Name: "unit", Settings: store.Settings{Image: "one", Required: true}}, Project{Name: "deploy", Settings: store.Settings{Image: "two", Required: true}})
 	d.forge.noSpec[hash('a')] = true // whatever: a configured project has one
 	got := d.deliver(push("refs/heads/main", hash('a'), ""))
 	builds := d.builds()
@@ -691,7 +714,7 @@ func TestConfiguredProjects(t *testing.T) {
 	d.end(builds[2].ID, store.Failed)
 	// A re-run takes the settings of today.
 	d.intake.Projects = func(store.Repo) []Project {
-		return []Project{{"unit", store.Settings{}}, {"deploy", store.Settings{Image: "three"}}}
+		return []Project{{Name: "unit"}, {Name: "deploy", Settings: store.Settings{Image: "three"}}}
 	}
 	d.deliver(Event{Kind: RerunCheck, Repo: repo, Sender: alice, ExternalID: builds[2].ID})
 	if builds = d.builds(); len(builds) != 4 || builds[3].Settings.Image != "three" {

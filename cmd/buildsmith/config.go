@@ -30,6 +30,8 @@ type Config struct {
 	MaxPush    Size                `yaml:"max-push"`
 	Checks     string              `yaml:"checks"`
 	Builds     BuildSettings       `yaml:"builds"`
+	Commands   CommandSettings     `yaml:"commands"`
+	Priorities PrioritySettings    `yaml:"priorities"`
 	Slots      int                 `yaml:"slots"`
 	Warm       *int                `yaml:"warm"`
 	Pull       string              `yaml:"pull"`
@@ -44,6 +46,8 @@ type Config struct {
 	Account    string              `yaml:"account"`
 	Projects   []ProjectSettings   `yaml:"projects"`
 	Log        LogSettings         `yaml:"log"`
+
+	DecisionSettings `yaml:",inline"`
 
 	path string // of the file, for messages
 }
@@ -110,11 +114,14 @@ type ProjectSettings struct {
 	Name               string              `yaml:"name"`
 	Forge              string              `yaml:"forge"`
 	Repository         string              `yaml:"repository"`
+	RepositoryID       string              `yaml:"repository-id"`
 	Buildspec          string              `yaml:"buildspec"`
 	Variables          map[string]Variable `yaml:"variables"`
 	Artifacts          *bool               `yaml:"artifacts"`
 	SecondaryArtifacts []string            `yaml:"secondary-artifacts"`
+	Overridable        []string            `yaml:"overridable"`
 	BuildSettings      `yaml:",inline"`
+	DecisionSettings   `yaml:",inline"`
 }
 
 // LogSettings are those of the server's own log.

@@ -104,6 +104,8 @@ func (c *Config) check() problems {
 	}
 	c.Secrets.check(wrong)
 	c.checkBuilds("builds", &c.Builds, wrong)
+	c.DecisionSettings.check("", wrong)
+	c.Commands.check(wrong)
 	seen := map[string]bool{}
 	for i := range c.Projects {
 		project := &c.Projects[i]
@@ -114,7 +116,7 @@ func (c *Config) check() problems {
 			wrong("%s: the name stands twice", key)
 		}
 		seen[project.Name] = true
-		if project.Repository == "" {
+		if project.Repository == "" && project.RepositoryID == "" {
 			wrong("%s.repository: missing; write the repository's name, such as owner/repo", key)
 		}
 		switch project.Forge {
@@ -143,6 +145,14 @@ func (c *Config) check() problems {
 			}
 		}
 		c.checkBuilds(key, &project.BuildSettings, wrong)
+		project.DecisionSettings.check(key+".", wrong)
+		for _, name := range project.Overridable {
+			if !store.ValidVariable(name) {
+				wrong("%s.overridable: %q is no name of a variable, or is reserved", key, name)
+			} else if project.Variables[name].Type != "" {
+				wrong("%s.overridable: %s is a secret, which no comment may set", key, name)
+			}
+		}
 	}
 	slices.Sort(p)
 	return p

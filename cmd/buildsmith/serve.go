@@ -162,7 +162,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		}
 		sources, publishers[local.Name] = append(sources, source), local.Publisher{}
 	}
-	s.intake = webhook.New(webhook.Config{Store: s.store, Sources: sources, Projects: s.projects, Settings: c.settings(), Log: s.log})
+	s.intake = webhook.New(webhook.Config{Store: s.store, Sources: sources, Projects: c.configured, Settings: c.settings(), Rules: c.rules(nil), Commands: c.Commands.commands(), Log: s.log})
 	s.reporter = checks.New(checks.Config{Store: s.store, Publishers: publishers, Log: s.log,
 		Options: checks.Options{Phases: c.Checks == "phases", URL: s.page}})
 	s.runner = runner.New(runner.Config{
@@ -289,18 +289,6 @@ func (s *server) credential(ctx context.Context, r store.Repo) (c *agent.Credent
 	}
 	c = &agent.Credential{URL: s.config.GitHub.URL + "/" + r.Name + ".git", Username: "x-access-token", Password: token, Expires: expires}
 	return c, func() { s.app.Revoke(ctx, r, token) }, nil
-}
-
-// projects are the configured projects of a repository.
-func (s *server) projects(r store.Repo) []webhook.Project {
-	var list []webhook.Project
-	for i := range s.config.Projects {
-		p := &s.config.Projects[i]
-		if p.Forge == r.Forge && strings.EqualFold(p.Repository, r.Name) {
-			list = append(list, webhook.Project{Name: p.Name, Settings: s.config.projectSettings(p)})
-		}
-	}
-	return list
 }
 
 // Limits of HTTP. What takes longer, a push or a live log, moves them for itself.

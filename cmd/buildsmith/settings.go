@@ -117,7 +117,7 @@ func (c *Config) settings() store.Settings {
 	return store.Settings{
 		Image: b.Image, Timeout: time.Duration(b.Timeout), QueueTimeout: time.Duration(b.QueueTimeout),
 		Memory: int64(b.Memory), CPUs: b.CPUs, Processes: b.Processes, Disk: int64(b.Disk), LogLimit: int64(b.LogLimit),
-		Network: b.Network, Sudo: b.Sudo != nil && *b.Sudo, Cache: cacheSetting(b.Cache),
+		Network: b.Network, Sudo: b.Sudo != nil && *b.Sudo, Cache: cacheSetting(b.Cache), BaseSpec: c.baseSpec(nil),
 	}
 }
 
@@ -150,6 +150,7 @@ func (c *Config) projectSettings(p *ProjectSettings) store.Settings {
 	if p.Cache != "" {
 		s.Cache = cacheSetting(p.Cache)
 	}
+	s.BaseSpec = c.baseSpec(p)
 	s.NoArtifacts, s.SecondaryArtifacts = p.Artifacts != nil && !*p.Artifacts, p.SecondaryArtifacts
 	names := make([]string, 0, len(p.Variables))
 	for name := range p.Variables {

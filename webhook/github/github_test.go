@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"buildsmith/checks/github/githubtest"
 	"buildsmith/store"
@@ -111,7 +112,8 @@ func TestPublishedPayloads(t *testing.T) {
 	}
 	for event, of := range kinds {
 		for kind := range of {
-			if starts := []string{"ping", "push", "pull_request", "issue_comment", "check_run", "check_suite"}; kind != webhook.Nothing && !slices.Contains(starts, event) {
+			if starts := []string{"ping", "push", "pull_request", "issue_comment", "check_run", "check_suite", "merge_group", "release", "repository",
+				"installation", "installation_repositories", "installation_target"}; kind != webhook.Nothing && !slices.Contains(starts, event) {
 				t.Errorf("%s means %v", event, kind)
 			}
 		}
@@ -136,6 +138,9 @@ func TestDecode(t *testing.T) {
 	pr := store.PullRequest{Number: 12, Open: true, Title: "T", Author: store.Account{ID: "2", Login: "eve"}, Head: a, HeadRef: "refs/heads/feature", HeadRepo: "7", BaseRef: "refs/heads/main"}
 	fork, gone := pr, pr
 	fork.HeadRepo, gone.HeadRepo = "8", ""
+	merged := pr
+	merged.Merged = b
+	queued := webhook.MergeGroupEvent{Head: a, HeadRef: "refs/heads/gh-readonly-queue/main/pr-1-x", Base: b, BaseRef: "refs/heads/main", Message: "M"}
 	comment := func(action, state, on, user string) string {
 		return payload(`"action": "` + action + `", "issue": {"number": 12, "state": "` + state + `"` + on + `}, "comment": {"id": 5, "body": "/test", "user": ` + user + `}`)
 	}
@@ -166,7 +171,8 @@ func TestDecode(t *testing.T) {
 			webhook.Event{Kind: webhook.Comment, Summary: "comment on pull request 12", Comment: store.Comment{ID: 5, PullRequest: 12, Body: "/test", Author: store.Account{ID: "3", Login: "r[bot]", Bot: true}}}},
 		{"edited comment", "issue_comment", comment("edited", "open", onPull, `{}`), webhook.Event{Summary: "issue_comment edited", Reason: "a comment that is edited starts nothing"}},
 		{"comment on an issue", "issue_comment", comment("created", "open", "", `{}`), webhook.Event{Summary: "issue_comment created", Reason: "a comment on an issue starts nothing"}},
-		{"comment on a closed one", "issue_comment", comment("created", "closed", onPull, `{}`), webhook.Event{Summary: "comment on pull request 12", Reason: "the pull request is closed"}},
+		{"comment on a closed one", "issue_comment", comment("created", "closed", onPull, `{"id": 2}`),
+			webhook.Event{Kind: webhook.Comment, Summary: "comment on pull request 12", Comment: store.Comment{ID: 5, PullRequest: 12, Body: "/test", Author: store.Account{ID: "2"}, Closed: true}}},
 		{"button", "check_run", payload(`"action": "rerequested", "check_run": {"external_id": "b1/BUILD", "app": {"id": 29310}}`),
 			webhook.Event{Kind: webhook.RerunCheck, Summary: "re-run of a check", ExternalID: "b1"}},
 		{"another App's button", "check_run", payload(`"action": "rerequested", "check_run": {"external_id": "b1", "app": {"id": 1}}`),
@@ -179,7 +185,38 @@ func TestDecode(t *testing.T) {
 			webhook.Event{Summary: "check_suite rerequested", Reason: "the check suite is another App's"}},
 		{"suite of no commit", "check_suite", payload(`"action": "rerequested", "check_suite": {"head_sha": "--x", "app": {"id": 29310}}`),
 			webhook.Event{Summary: "check_suite rerequested", Reason: "the check suite names no commit"}},
-		{"unknown", "dance", payload(`"action": "begun"`), webhook.Event{Summary: "dance begun", Reason: "dance events start nothing"}},
+		{"unknown", "dance", payload(`"action": "begun"`), webhook.Event{Summary: "dance begun", Unknown: true, Reason: "dance events start nothing"}},
+		{"known to mean nothing", "create", payload(`"ref": "x"`), webhook.Event{Summary: "create", Reason: "create events start nothing"}},
+		{"unknown action", "pull_request", payload(`"action": "danced", ` + fmt.Sprintf(pull, `{"id": 7}`)),
+			webhook.Event{Summary: "pull request 12 danced", Unknown: true, Reason: "a pull request that is danced starts nothing"}},
+		{"forced, with files", "push", strings.Replace(payload(`"ref": "refs/heads/main", "before": "`+b+`", "after": "`+a+`", "forced": true, "head_commit": {"id": "`+a+`"},
+			"commits": [{"added": ["b"], "modified": ["a", "b"], "removed": []}, {"added": [], "modified": [], "removed": ["c"]}]`), `"id": 7,`, `"id": 7, "pushed_at": 1700000000,`, 1),
+			webhook.Event{Kind: webhook.Push, At: time.Unix(1700000000, 0).UTC(), Summary: "push to main", Push: webhook.PushEvent{Ref: "refs/heads/main", Before: b, After: a, Forced: true, Files: []string{"a", "b", "c"}}}},
+		{"closed", "pull_request", payload(`"action": "closed", ` + fmt.Sprintf(pull, `{"id": 7}`)),
+			webhook.Event{Kind: webhook.PullRequest, Summary: "pull request 12 closed", Event: "PULL_REQUEST_CLOSED", PullRequest: pr}},
+		{"merged", "pull_request", payload(`"action": "closed", ` + strings.Replace(fmt.Sprintf(pull, `{"id": 7}`), `"title"`, `"merged": true, "merge_commit_sha": "`+b+`", "updated_at": "2026-05-01T12:00:00Z", "title"`, 1)),
+			webhook.Event{Kind: webhook.PullRequest, At: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), Summary: "pull request 12 closed", Event: "PULL_REQUEST_MERGED", PullRequest: merged}},
+		{"ready", "pull_request", payload(`"action": "ready_for_review", ` + fmt.Sprintf(pull, `{"id": 7}`)),
+			webhook.Event{Kind: webhook.PullRequest, Summary: "pull request 12 ready_for_review", Event: "PULL_REQUEST_UPDATED", PullRequest: pr}},
+		{"another base", "pull_request", payload(`"action": "edited", "changes": {"base": {"ref": {"from": "old"}}}, ` + fmt.Sprintf(pull, `{"id": 7}`)),
+			webhook.Event{Kind: webhook.PullRequest, Summary: "pull request 12 edited", Event: "PULL_REQUEST_UPDATED", PullRequest: pr, PreviousBase: "refs/heads/old"}},
+		{"another title", "pull_request", payload(`"action": "edited", "changes": {"title": {"from": "old"}}, ` + fmt.Sprintf(pull, `{"id": 7}`)),
+			webhook.Event{Summary: "pull request 12 edited", Event: "PULL_REQUEST_UPDATED", Reason: "a pull request whose title or text is edited starts nothing"}},
+		{"our button", "check_run", payload(`"action": "requested_action", "requested_action": {"identifier": "approve"}, "check_run": {"external_id": "n1", "head_sha": "` + a + `", "app": {"id": 29310}}`),
+			webhook.Event{Kind: webhook.Button, Summary: `button "approve" of a check`, ExternalID: "n1", Commit: a, Action: "approve"}},
+		{"merge group", "merge_group", payload(`"action": "checks_requested", "merge_group": {"head_sha": "` + a + `", "head_ref": "refs/heads/gh-readonly-queue/main/pr-1-x", "base_sha": "` + b + `", "base_ref": "refs/heads/main", "head_commit": {"message": "M"}}`),
+			webhook.Event{Kind: webhook.MergeGroup, Summary: "merge group for main", MergeGroup: queued}},
+		{"merge group gone", "merge_group", payload(`"action": "destroyed", "reason": "merged", "merge_group": {"head_sha": "` + a + `", "head_ref": "refs/heads/gh-readonly-queue/main/pr-1-x", "base_sha": "` + b + `", "base_ref": "refs/heads/main", "head_commit": {"message": "M"}}`),
+			webhook.Event{Kind: webhook.MergeGroupGone, Summary: "merge group for main is gone", Reason: "merged", MergeGroup: queued}},
+		{"no merge group", "merge_group", payload(`"action": "checks_requested"`), webhook.Event{Summary: "merge_group checks_requested", Reason: "the payload names no merge group"}},
+		{"released", "release", payload(`"action": "released", "release": {"tag_name": "v1", "name": "One"}`),
+			webhook.Event{Kind: webhook.Release, Summary: "release v1 released", Event: "RELEASED", Release: webhook.ReleaseEvent{Tag: "v1", Name: "One"}}},
+		{"prereleased", "release", payload(`"action": "prereleased", "release": {"tag_name": "v1", "name": "One"}`),
+			webhook.Event{Kind: webhook.Release, Summary: "release v1 prereleased", Event: "PRERELEASED", Release: webhook.ReleaseEvent{Tag: "v1", Name: "One"}}},
+		{"published", "release", payload(`"action": "published", "release": {"tag_name": "v1"}`), webhook.Event{Summary: "release v1 published", Reason: "a release that is published starts nothing"}},
+		{"no release", "release", payload(`"action": "released"`), webhook.Event{Summary: "release released", Reason: "the payload names no release"}},
+		{"renamed", "repository", payload(`"action": "renamed"`), webhook.Event{Kind: webhook.RepoChanged, Summary: "repository renamed", Change: "renamed"}},
+		{"edited", "repository", payload(`"action": "edited"`), webhook.Event{Summary: "repository edited", Reason: "a repository that is edited starts nothing"}},
 		{"no pull request", "pull_request", payload(`"action": "opened"`), webhook.Event{Summary: "pull_request opened", Reason: "the payload names no pull request"}},
 		{"no comment", "issue_comment", payload(`"action": "created"`), webhook.Event{Summary: "issue_comment created", Reason: "the payload names no comment"}},
 		{"no check run", "check_run", payload(`"action": "rerequested"`), webhook.Event{Summary: "check_run rerequested", Reason: "the payload names no check run"}},
@@ -202,6 +239,37 @@ func TestDecode(t *testing.T) {
 	}
 	if e, err := config.Decode("push", []byte(`{}`)); err != nil || e.Reason != "the payload names no repository" {
 		t.Errorf("%+v %v", e, err)
+	}
+}
+
+func TestDecodeInstallations(t *testing.T) {
+	const of = `"sender": {"id": 1, "login": "octocat"}, "installation": {"id": 9, "account": {"id": 3, "login": "octo"}, "repository_selection": "selected",
+		"permissions": {"checks": "write"}, "events": ["push"], "suspended_at": %s}`
+	octo := store.Installation{Forge: "github", Host: "github.com", ID: 9, Account: "octo", Selection: "selected", Granted: map[string]string{"checks": "write"}, Events: []string{"push"}}
+	suspended, renamed := octo, octo
+	suspended.Suspended, renamed.Account = true, "hexa"
+	shop := store.Repo{Forge: "github", Host: "github.com", ID: "7", Name: "octo/shop", CloneURL: "https://github.com/octo/shop.git", WebURL: "https://github.com/octo/shop", Private: true, Installation: 9}
+	for _, tt := range []struct {
+		event, text string
+		want        webhook.Event
+	}{
+		{"installation", `{"action": "created", ` + fmt.Sprintf(of, "null") + `}`,
+			webhook.Event{Kind: webhook.InstallationChanged, Summary: "installation in octo: created", Change: "created", Installation: octo}},
+		{"installation", `{"action": "suspend", ` + fmt.Sprintf(of, `"2026-05-01T12:00:00Z"`) + `}`,
+			webhook.Event{Kind: webhook.InstallationChanged, Summary: "installation in octo: suspend", Change: "suspend", Installation: suspended}},
+		{"installation_repositories", `{"action": "removed", "repositories_removed": [{"id": 7, "full_name": "octo/shop", "private": true}, {"id": 8, "full_name": "../x"}], ` + fmt.Sprintf(of, "null") + `}`,
+			webhook.Event{Kind: webhook.InstallationChanged, Summary: "installation in octo: removed", Change: "removed", Installation: octo, Removed: []store.Repo{shop}}},
+		{"installation_target", `{"action": "renamed", "account": {"login": "hexa"}, ` + fmt.Sprintf(of, "null") + `}`,
+			webhook.Event{Kind: webhook.InstallationChanged, Summary: "installation in hexa: renamed", Change: "renamed", Installation: renamed}},
+		{"installation", `{"action": "danced", ` + fmt.Sprintf(of, "null") + `}`,
+			webhook.Event{Summary: "installation in octo: danced", Unknown: true, Reason: "an installation that is danced changes nothing here", Installation: octo}},
+		{"installation", `{"action": "created", "sender": {"id": 1, "login": "octocat"}}`, webhook.Event{Summary: "installation created", Reason: "the payload names no installation"}},
+	} {
+		got, err := config.Decode(tt.event, []byte(tt.text))
+		tt.want.Sender = store.Account{ID: "1", Login: "octocat"}
+		if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+			t.Errorf("%.60s (-want +got)\n%s%v", tt.text, diff, err)
+		}
 	}
 }
 

@@ -1,0 +1,492 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"buildsmith/store"
+)
+
+// An asker is who wrote a comment, and what he may do.
+type asker struct {
+	account    store.Account
+	permission store.Permission
+	author     bool // of the pull request
+	approved   bool // the head is
+	held       string
+	pr         store.PullRequest
+	list       []candidate // of the head
+	reason     string      // why there is none
+}
+
+// comment decides on the commands of a comment on a pull request.
+func (i *Intake) comment(ctx context.Context, p *pending) (decision, error) {
+	e := &p.event
+	commands := i.Commands.parse(e.Comment.Body)
+	if len(commands) == 0 {
+		return nothing("the comment holds no command"), nil
+	}
+	if e.Comment.Author.Bot && !slices.ContainsFunc(i.Commands.Bots, func(login string) bool { return strings.EqualFold(login, e.Comment.Author.Login) }) {
+		return nothing("commands of bots are not taken; commands.bots lists those whose are"), nil
+	}
+	forge, err := i.forge(e.Repo)
+	if err != nil {
+		return nil, err
+	}
+	a, err := i.ask(ctx, forge, e)
+	if err != nil {
+		return nil, err
+	}
+	var accepted, refused []command
+	for _, c := range commands {
+		if c.problem = mayNot(&c, a); c.problem == "" {
+			accepted = append(accepted, c)
+		} else {
+			refused = append(refused, c)
+		}
+	}
+	with := store.ReactionAccepted
+	if len(accepted) == 0 {
+		with = store.ReactionRefused
+	}
+	if err := i.acknowledge(ctx, forge, p, with); err != nil {
+		return nil, err
+	}
+	return i.obeyAll(p, a, accepted, refused), nil
+}
+
+// ask gives what must be known of a comment's pull request and author.
+func (i *Intake) ask(ctx context.Context, forge Forge, e *Event) (*asker, error) {
+	a := &asker{account: e.Comment.Author}
+	var err error
+	if a.permission, err = forge.Permission(ctx, e.Repo, a.account); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("asking what %s may do: %w", a.account.Login, err)
+	}
+	a.pr, err = forge.PullRequest(ctx, e.Repo, e.Comment.PullRequest)
+	if errors.Is(err, store.ErrNotFound) {
+		a.reason = fmt.Sprintf("Pull request %d is gone.", e.Comment.PullRequest)
+		return a, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking at pull request %d: %w", e.Comment.PullRequest, err)
+	}
+	if !store.ValidHash(a.pr.Head) || !store.ValidRef(a.pr.HeadRef) || !store.ValidRef(a.pr.BaseRef) {
+		a.reason = fmt.Sprintf("Pull request %d has no valid head or base.", a.pr.Number)
+		return a, nil
+	}
+	a.author = a.account.ID != "" && a.account.ID == a.pr.Author.ID
+	if a.list, a.reason, err = i.candidates(ctx, e.Repo, a.pr.Head); err != nil {
+		return nil, err
+	}
+	if err := i.guard(ctx, e.Repo, &a.pr, a.list); err != nil {
+		return nil, err
+	}
+	for _, c := range a.list {
+		if c.hold != "" {
+			a.held = c.hold
+		}
+	}
+	return a, i.Store.View(func(tx *store.Tx) error {
+		approval, err := tx.Approval(e.Repo, a.pr.Number, a.pr.Head)
+		a.approved = approval != nil
+		return err
+	})
+}
+
+// mayNot says why a command is refused, in a sentence or two; empty if it is not.
+func mayNot(c *command, a *asker) string {
+	needs := func(what string) string {
+		return fmt.Sprintf("`%s` needs %s; `%s` has %s access.", c.verb, what, a.account.Login, roleWord(a.permission))
+	}
+	switch {
+	case a.permission < store.PermissionRead:
+		return needs("read access to this repository")
+	case c.problem != "":
+		return c.problem
+	case c.verb == verbHelp:
+		return ""
+	case a.pr.Number == 0 || a.pr.Head == "":
+		return a.reason
+	case c.verb == verbStatus:
+		return ""
+	case !a.pr.Open:
+		return fmt.Sprintf("Pull request %d is closed.", a.pr.Number)
+	}
+	writes := a.permission >= store.PermissionWrite
+	switch c.verb {
+	case verbCancel:
+		if !writes && !a.author {
+			return needs("write access to this repository, or to be the author of the pull request")
+		}
+	case verbRevoke:
+		if !writes {
+			return needs("write access to this repository")
+		}
+	case verbApprove:
+		return mayNotApproveHash(c, a)
+	case verbTest, verbRerun:
+		switch {
+		case !writes && !(a.author && a.approved):
+			return needs("write access to this repository")
+		case a.held != "" && !a.approved:
+			return fmt.Sprintf("Pull request %d waits for approval: %s. Look at commit %.12s, and then comment: `/buildsmith approve %s`", a.pr.Number, a.held, a.pr.Head, a.pr.Head)
+		case len(a.list) == 0:
+			return "Nothing can be built: " + a.reason + "."
+		case !slices.ContainsFunc(a.list, func(c candidate) bool { return c.skip == "" }): // there is no buildspec
+			return a.list[0].skip
+		}
+		return mayNotSet(c, a)
+	}
+	return ""
+}
+
+// mayNotApproveHash says why an approval is refused: by who asks for it, or by the commit that it names, or does not.
+func mayNotApproveHash(c *command, a *asker) string {
+	if why := mayNotApprove(a.list, &a.pr, a.account, a.permission); why != "" {
+		return why
+	}
+	if c.hash == "" && !slices.ContainsFunc(a.list, func(c candidate) bool { return !c.project.Rules.AnyHash }) && len(a.list) > 0 {
+		return "" // whether the head was seen before the comment is looked at in the transaction
+	}
+	if c.hash == "" {
+		return fmt.Sprintf("An approval names the commit that was looked at. That of the newest is: `/buildsmith approve %s`", a.pr.Head)
+	}
+	if !strings.HasPrefix(a.pr.Head, c.hash) {
+		return fmt.Sprintf("Commit %.12s is not the newest of this pull request any longer. Look at what was pushed since, and then comment: `/buildsmith approve %s`", c.hash, a.pr.Head)
+	}
+	return ""
+}
+
+// mayNotSet says why variables of a comment are refused: each must be one that every project it is for declares.
+func mayNotSet(c *command, a *asker) string {
+	for _, o := range c.options {
+		if !store.ValidVariable(o.Name) {
+			return fmt.Sprintf("`%s` is no variable that a build can be given.", o.Name)
+		}
+		for _, candidate := range a.list {
+			p := &candidate.project
+			if len(c.targets) > 0 && p.Name != "" && !slices.Contains(c.targets, p.Name) && !slices.Contains(c.targets, "all") {
+				continue
+			}
+			if slices.Contains(p.Rules.Overridable, o.Name) {
+				continue
+			}
+			if len(p.Rules.Overridable) == 0 {
+				return fmt.Sprintf("`%s` cannot be set by a comment: the project declares no variable as overridable.", o.Name)
+			}
+			return fmt.Sprintf("`%s` cannot be set by a comment; these can: `%s`.", o.Name, strings.Join(p.Rules.Overridable, "`, `"))
+		}
+	}
+	return ""
+}
+
+// acknowledge answers a comment by a reaction. It is decoration: one that the forge will never take is done without.
+func (i *Intake) acknowledge(ctx context.Context, forge Forge, p *pending, with store.Reaction) error {
+	err := forge.Acknowledge(ctx, p.event.Repo, p.event.Comment, with)
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, fs.ErrPermission):
+		i.Log.Warn("a comment is not answered by a reaction", "delivery", p.delivery.Seq, "repo", p.event.Repo.Name, "err", err)
+	case err != nil:
+		return fmt.Errorf("answering the comment: %w", err)
+	}
+	i.Store.At("comment acknowledged")
+	return nil
+}
+
+// refusalEvery is how often somebody is told in words that he may not, in one pull request.
+const refusalEvery = time.Hour
+
+// obeyAll does what commands ask for, in their order, and replies where words are needed.
+func (i *Intake) obeyAll(p *pending, a *asker, accepted, refused []command) decision {
+	e := &p.event
+	return func(tx *store.Tx) (v verdict, err error) {
+		var said, reasons []string
+		if a.pr.Head != "" {
+			if _, err := tx.SeePull(e.Repo, &a.pr); err != nil {
+				return v, err
+			}
+		}
+		for _, c := range accepted {
+			builds, words, refusal, err := i.obey(tx, p, a, c)
+			if err != nil {
+				return v, err
+			}
+			v.builds = append(v.builds, builds...)
+			if refusal {
+				c.problem = words
+				refused = append(refused, c)
+			} else if words != "" {
+				said = append(said, words)
+			}
+		}
+		for _, c := range refused {
+			reasons = append(reasons, c.problem)
+		}
+		if len(refused) > 0 {
+			told, err := tx.RefusedSince(e.Repo, e.Comment.PullRequest, a.account, i.Store.Now().Add(-refusalEvery))
+			if err != nil {
+				return v, err
+			}
+			if !told {
+				text := strings.Join(reasons, "\n\n")
+				if slices.ContainsFunc(refused, func(c command) bool { return c.verb == verbHelp }) {
+					text += "\n\n" + i.help(a)
+				}
+				if err := i.reply(tx, p, a, text, true); err != nil {
+					return v, err
+				}
+			}
+		}
+		if len(said) > 0 {
+			if err := i.reply(tx, p, a, strings.Join(said, "\n\n"), false); err != nil {
+				return v, err
+			}
+			reasons = append(reasons, said...)
+		}
+		v.reason = clip(strings.ReplaceAll(strings.Join(reasons, " "), "`", ""), 500)
+		return v, nil
+	}
+}
+
+func (i *Intake) reply(tx *store.Tx, p *pending, a *asker, text string, refusal bool) error {
+	_, err := tx.AddReply(store.Reply{Repo: p.event.Repo, PullRequest: p.event.Comment.PullRequest, To: a.account, Comment: p.event.Comment.ID, Body: i.worded(text), Refusal: refusal})
+	return err
+}
+
+// obey does one command. What it says is a reply; a refusal if it could not be done for want of a right.
+func (i *Intake) obey(tx *store.Tx, p *pending, a *asker, c command) (builds []string, says string, refusal bool, err error) {
+	e := &p.event
+	switch c.verb {
+	case verbHelp:
+		return nil, i.help(a), false, nil
+	case verbStatus:
+		says, err = i.status(tx, e.Repo, a)
+		return nil, says, false, err
+	case verbApprove:
+		if c.hash == "" {
+			pull, err := tx.SeePull(e.Repo, &a.pr)
+			if err != nil {
+				return nil, "", false, err
+			}
+			if e.Comment.Created.IsZero() || !pull.Seen.Before(e.Comment.Created) {
+				return nil, fmt.Sprintf("The newest commit was seen here only after your comment. Look at it, and then comment: `/buildsmith approve %s`", a.pr.Head), true, nil
+			}
+		}
+		v, err := i.approve(tx, p, &a.pr, e.Comment.ID)
+		if err == nil && len(v.builds) == 0 {
+			says = fmt.Sprintf("Commit %.12s is approved. Nothing waited for it.", a.pr.Head)
+		}
+		return v.builds, says, false, err
+	case verbRevoke:
+		says, err = i.revoke(tx, e.Repo, a, c)
+		return nil, says, false, err
+	case verbCancel:
+		says, err = i.cancel(tx, e, a, c)
+		return nil, says, false, err
+	}
+	return i.build(tx, p, a, c)
+}
+
+// build does a test or a rerun, for each project that is meant.
+func (i *Intake) build(tx *store.Tx, p *pending, a *asker, c command) (builds []string, says string, refusal bool, err error) {
+	e := &p.event
+	t := pullRequestTrigger(e.Repo, &a.pr, store.EventPullRequestUpdated)
+	t.Automatic, t.Actor, t.Initiator, t.Delivery = false, e.Sender, initiator(p.delivery), p.delivery.Seq
+	if a.held != "" {
+		// What was approved when the comment came may be revoked now.
+		if t.Approval, err = tx.Approval(e.Repo, a.pr.Number, a.pr.Head); err != nil {
+			return nil, "", false, err
+		}
+		if t.Approval == nil {
+			return nil, fmt.Sprintf("The approval of commit %.12s was taken back.", a.pr.Head), true, nil
+		}
+	}
+	var words, names []string
+	unmatched := slices.Clone(c.targets)
+	all := len(c.targets) == 0 || slices.Contains(c.targets, "all")
+	nothingFailed := true
+	for _, candidate := range a.list {
+		stored, err := tx.Project(e.Repo, candidate.project.Name)
+		if err != nil {
+			return nil, "", false, err
+		}
+		names = append(names, stored.Name)
+		if !all && !slices.Contains(c.targets, stored.Name) {
+			continue
+		}
+		unmatched = slices.DeleteFunc(unmatched, func(t string) bool { return t == stored.Name })
+		if c.verb == verbTest {
+			settings := candidate.project.Settings
+			settings.Overrides = c.options
+			b := store.Build{Check: checkName(stored.Name, len(a.list) == 1), Trigger: t, Settings: settings, AskedBy: e.Sender.Login}
+			if t.Approval != nil {
+				b.Notes = []string{approvedBy(t.Approval)}
+			}
+			if b, err = i.submit(tx, stored, &candidate.project.Rules, b); err != nil {
+				return nil, "", false, err
+			}
+			builds = append(builds, b.ID)
+			continue
+		}
+		again, why, failed, err := i.rerun(tx, p, stored, t.Commit, len(c.targets) > 0)
+		if err != nil {
+			return nil, "", false, err
+		}
+		if again != "" {
+			builds = append(builds, again)
+		}
+		if nothingFailed = nothingFailed && !failed; why != "" {
+			words = append(words, why)
+		}
+	}
+	unmatched = slices.DeleteFunc(unmatched, func(t string) bool { return t == "all" })
+	for _, name := range unmatched {
+		words = append(words, fmt.Sprintf("There is no project `%s` here. There are: `%s`.", name, strings.Join(names, "`, `")))
+	}
+	if c.verb == verbRerun && len(builds) == 0 && len(c.targets) == 0 && nothingFailed {
+		words = append(words, "There is nothing to re-run. `/buildsmith test` builds the newest commit once more.")
+	}
+	return builds, strings.Join(words, "\n"), false, nil
+}
+
+// rerun repeats the newest build of a commit in a project, if it failed or anyway, or says why it does not.
+func (i *Intake) rerun(tx *store.Tx, p *pending, project store.Project, commit string, anyway bool) (again, why string, failed bool, err error) {
+	latest, ok, err := i.latest(tx, project, commit)
+	switch {
+	case err != nil:
+		return "", "", false, err
+	case !ok && anyway:
+		return "", fmt.Sprintf("`%s` has no build of commit %.12s; use `/buildsmith test`.", project.Name, commit), false, nil
+	case !ok:
+		return "", "", false, nil
+	case !latest.Done():
+		return "", fmt.Sprintf("Build %d of `%s` is still under way.", latest.Number, project.Name), true, nil
+	case latest.Status == store.Succeeded && !anyway:
+		return "", "", false, nil
+	}
+	b, why, err := i.rerunOf(tx, p, latest, false)
+	if err != nil || why != "" {
+		return "", why, true, err
+	}
+	return b.ID, "", true, nil
+}
+
+// latest is the newest build of a commit in a project.
+func (i *Intake) latest(tx *store.Tx, p store.Project, commit string) (latest store.Build, ok bool, err error) {
+	builds, _, err := tx.OfCommit(p.Repo, commit)
+	for _, b := range builds {
+		if b.ProjectKey == p.Key {
+			latest, ok = b, true
+		}
+	}
+	return latest, ok, err
+}
+
+// cancel stops the builds of a pull request.
+func (i *Intake) cancel(tx *store.Tx, e *Event, a *asker, c command) (says string, err error) {
+	all := len(c.targets) == 0 || slices.Contains(c.targets, "all")
+	n, err := i.stop(tx, a.account.Login, func(b *store.Build) bool {
+		return b.Repo.Key() == e.Repo.Key() && (all || slices.Contains(c.targets, b.Project)) &&
+			(b.Trigger.PullRequest == a.pr.Number || b.Trigger.Commit == a.pr.Head && b.Trigger.HeadRef == a.pr.HeadRef && !a.fork(e.Repo))
+	})
+	if err == nil && n == 0 {
+		says = "No build of this pull request waits or runs."
+	}
+	return says, err
+}
+
+func (a *asker) fork(r store.Repo) bool { return a.pr.HeadRepo != r.ID }
+
+// revoke takes approvals back, and stops the builds that they allowed.
+func (i *Intake) revoke(tx *store.Tx, r store.Repo, a *asker, c command) (says string, err error) {
+	commits, err := tx.RevokeApprovals(r, a.pr.Number, c.hash)
+	if err != nil {
+		return "", err
+	}
+	if len(commits) == 0 {
+		return "No commit of this pull request is approved" + map[bool]string{true: " whose hash begins so"}[c.hash != ""] + ".", nil
+	}
+	n, err := i.stop(tx, a.account.Login+", who took the approval back", func(b *store.Build) bool {
+		return b.Repo.Key() == r.Key() && b.Trigger.PullRequest == a.pr.Number && slices.Contains(commits, b.Trigger.Commit) && b.Trigger.Approval != nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("Approvals taken back: %d; builds stopped: %d.", len(commits), n), nil
+}
+
+// status is how the builds of the head of a pull request stand.
+func (i *Intake) status(tx *store.Tx, r store.Repo, a *asker) (string, error) {
+	var lines []string
+	for _, c := range a.list {
+		stored, err := tx.Project(r, c.project.Name)
+		if err != nil {
+			return "", err
+		}
+		builds, notices, err := tx.OfCommit(r, a.pr.Head)
+		if err != nil {
+			return "", err
+		}
+		latest, ok, err := i.latest(tx, stored, a.pr.Head)
+		if err != nil {
+			return "", err
+		}
+		n := latestNotice(notices, stored)
+		switch {
+		case waits(builds, notices, stored):
+			lines = append(lines, fmt.Sprintf("`%s` waits for the approval of commit %.12s.", stored.Name, a.pr.Head))
+		case !ok && n != nil:
+			lines = append(lines, fmt.Sprintf("`%s` was not built: skipped.", stored.Name))
+		case !ok:
+			lines = append(lines, fmt.Sprintf("`%s` has no build of commit %.12s.", stored.Name, a.pr.Head))
+		default:
+			lines = append(lines, fmt.Sprintf("`%s` build %d of commit %.12s: %s.", stored.Name, latest.Number, a.pr.Head, standing(&latest)))
+		}
+	}
+	if len(lines) == 0 {
+		return "Nothing is built here: " + a.reason + ".", nil
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// standing is how a build stands, in a few words.
+func standing(b *store.Build) string {
+	switch {
+	case b.Queued():
+		return "QUEUED"
+	case !b.Done():
+		return string(b.Status) + " (" + b.Phases[len(b.Phases)-1].Type + ")"
+	}
+	return fmt.Sprintf("%s in %v", b.Status, b.Ended.Sub(b.Created).Round(time.Second))
+}
+
+// help lists the commands, with what somebody may not do struck out.
+func (i *Intake) help(a *asker) string {
+	const prefix = "/buildsmith "
+	var s strings.Builder
+	s.WriteString("| Command | What it does | You may |\n|---|---|---|\n")
+	writes := a.permission >= store.PermissionWrite
+	for _, row := range []struct {
+		form, does string
+		may        bool
+	}{
+		{"test [PROJECT...] [NAME=value...]", "builds the newest commit", writes || a.author && a.approved},
+		{"rerun [PROJECT...\\|all]", "repeats the builds of the newest commit that failed; with names or `all`, those", writes || a.author && a.approved},
+		{"cancel [PROJECT...]", "stops the builds of this pull request", writes || a.author},
+		{"approve COMMIT", "lets the commit of a stranger be built", a.permission >= store.PermissionRead && mayNotApprove(a.list, &a.pr, a.account, a.permission) == ""},
+		{"revoke [COMMIT]", "takes an approval back and stops its builds", writes},
+		{"status", "says how the builds of the newest commit stand", a.permission >= store.PermissionRead},
+		{"help", "says this", true},
+	} {
+		fmt.Fprintf(&s, "| `%s%s` | %s | %s |\n", prefix, row.form, row.does, map[bool]string{true: "yes", false: "no"}[row.may])
+	}
+	if i.Commands.Bare {
+		s.WriteString("\nThe verbs work alone too, such as `/test`; `/retest` is `rerun`, `/ok-to-test` and `/codebuild_run(COMMIT)` are `approve`.")
+	}
+	return s.String()
+}

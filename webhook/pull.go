@@ -1,0 +1,229 @@
+package webhook
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"buildsmith/store"
+)
+
+// pullRequest decides on a pull request that was opened, changed, opened again, or closed.
+func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) {
+	e := &p.event
+	pr := &e.PullRequest
+	if !store.ValidHash(pr.Head) || !store.ValidRef(pr.HeadRef) || !store.ValidRef(pr.BaseRef) {
+		return nothing("pull request %d has no valid head or base", pr.Number), nil
+	}
+	if !ofChange(e.Event) {
+		return i.closed(ctx, p)
+	}
+	t := pullRequestTrigger(e.Repo, pr, e.Event)
+	if covered, err := i.allCovered(e.Repo, t); err != nil {
+		return nil, err
+	} else if covered {
+		return i.settle(p, prepared{list: candidatesOf(i.known(e.Repo)), trigger: t, pull: pr, speaks: true}), nil
+	}
+	list, reason, err := i.candidates(ctx, e.Repo, pr.Head)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > 0 {
+		if err := i.review(ctx, e, list); err != nil {
+			return nil, err
+		}
+	}
+	return i.settle(p, prepared{list: list, trigger: t, pull: pr, speaks: true, prefix: reason}), nil
+}
+
+func candidatesOf(projects []Project) []candidate {
+	list := make([]candidate, len(projects))
+	for n := range projects {
+		list[n].project = projects[n]
+	}
+	return list
+}
+
+// review marks the candidates of a pull request that are not to be built, or wait for approval, and notes what people should know
+// before they approve.
+func (i *Intake) review(ctx context.Context, e *Event, list []candidate) error {
+	pr := &e.PullRequest
+	for n := range list {
+		if c := &list[n]; c.skip == "" && pr.Draft && c.project.Rules.NoDrafts {
+			c.skip = fmt.Sprintf("Pull request %d is a draft.", pr.Number)
+		}
+	}
+	forge, err := i.forge(e.Repo)
+	if err != nil {
+		return err
+	}
+	commit, err := forge.Commit(ctx, e.Repo, pr.Head)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("looking at commit %s: %w", pr.Head, err)
+	}
+	skipByMessage(list, pr.Head, commit.Message)
+	s := SubjectOf(e)
+	s.Message = &commit.Message
+	s.Files = i.files(e.Repo, pr.Number, pr.Base, pr.Head)
+	if err := filter(ctx, list, &s); err != nil {
+		return err
+	}
+	return i.guard(ctx, e.Repo, pr, list)
+}
+
+// guard marks the candidates that wait until somebody approves the commit.
+func (i *Intake) guard(ctx context.Context, r store.Repo, pr *store.PullRequest, list []candidate) error {
+	var stranger string
+	var asked bool
+	for n := range list {
+		c := &list[n]
+		if c.project.Rules.Approval == ApprovalDisabled {
+			continue
+		}
+		if !asked {
+			var err error
+			if stranger, err = i.stranger(ctx, r, pr); err != nil {
+				return err
+			}
+			asked = true
+		}
+		if c.hold = stranger; c.hold == "" && c.project.Rules.Approval == ApprovalAll {
+			c.hold = "this project builds no pull request before somebody has approved its commit"
+		}
+		if c.hold == "" || c.skip != "" {
+			continue
+		}
+		var err error
+		if c.note, err = i.changesSpec(ctx, r, pr, &c.project); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changesSpec says that a pull request changes what its build will do; empty if it does not.
+func (i *Intake) changesSpec(ctx context.Context, r store.Repo, pr *store.PullRequest, p *Project) (string, error) {
+	name := cmp.Or(p.Settings.Buildspec, specName)
+	if !store.ValidHash(pr.Base) || p.Settings.BaseSpec || !store.ValidRef("refs/heads/"+name) {
+		return "", nil
+	}
+	forge, err := i.forge(r)
+	if err != nil {
+		return "", err
+	}
+	before, err := forge.FileID(ctx, r, pr.Base, name)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", fmt.Errorf("looking for %s: %w", name, err)
+	}
+	after, err := forge.FileID(ctx, r, pr.Head, name)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", fmt.Errorf("looking for %s: %w", name, err)
+	}
+	if before == after {
+		return "", nil
+	}
+	return fmt.Sprintf("This pull request changes %s, which says what the build does.", name), nil
+}
+
+// allCovered reports whether every project of a repository has an automatic build of a commit, so that nothing must be asked.
+func (i *Intake) allCovered(r store.Repo, t store.Trigger) (covered bool, err error) {
+	projects := i.known(r)
+	err = i.Store.View(func(tx *store.Tx) error {
+		builds, _, err := tx.OfCommit(r, t.Commit)
+		for _, project := range projects {
+			if covered = covering(builds, store.Project{Key: projectKey(r, project.Name)}, t) != nil; !covered {
+				break
+			}
+		}
+		return err
+	})
+	return covered, err
+}
+
+func pullRequestTrigger(r store.Repo, pr *store.PullRequest, event string) store.Trigger {
+	return store.Trigger{
+		Event: event, Automatic: true, Commit: pr.Head, SourceVersion: fmt.Sprintf("pr/%d", pr.Number), HeadRef: pr.HeadRef,
+		BaseRef: pr.BaseRef, BaseCommit: pr.Base, PullRequest: pr.Number, Fork: pr.HeadRepo != r.ID, Title: firstLine(pr.Title),
+	}
+}
+
+// stranger says why a pull request starts nothing by itself; empty if it may. What its author may do is asked of the
+// forge: what the payload says of it is a hint for people.
+func (i *Intake) stranger(ctx context.Context, r store.Repo, pr *store.PullRequest) (string, error) {
+	if pr.HeadRepo != r.ID {
+		return "it comes from another repository", nil
+	}
+	forge, err := i.forge(r)
+	if err != nil {
+		return "", err
+	}
+	permission, err := forge.Permission(ctx, r, pr.Author)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", fmt.Errorf("asking what %s may do: %w", pr.Author.Login, err)
+	}
+	if permission < store.PermissionWrite {
+		return fmt.Sprintf("its author %s has no write access", pr.Author.Login), nil
+	}
+	return "", nil
+}
+
+// closed decides on a pull request that was merged or closed: its builds are stopped. Projects whose filters name such an event
+// build what was merged; and what was closed unmerged, if its author may write: whoever closes a pull request of a stranger has not
+// approved it.
+func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
+	e := &p.event
+	pr := &e.PullRequest
+	what := fmt.Sprintf("pull request %d was closed", pr.Number)
+	t := pullRequestTrigger(e.Repo, pr, e.Event)
+	projects, reason, err := i.projectsOf(e.Repo)
+	if err != nil {
+		return nil, err
+	}
+	list := candidatesOf(projects)
+	s := SubjectOf(e)
+	s.Files = i.files(e.Repo, pr.Number, pr.Base, pr.Head)
+	if err := filter(ctx, list, &s); err != nil {
+		return nil, err
+	}
+	if e.Event == store.EventPullRequestMerged {
+		what = fmt.Sprintf("pull request %d was merged", pr.Number)
+		if store.ValidHash(pr.Merged) { // it is in the repository now
+			t.Commit, t.Fork = pr.Merged, false
+		}
+	}
+	if anyBuilds(list) && e.Event == store.EventPullRequestClosed {
+		stranger, err := i.stranger(ctx, e.Repo, pr)
+		if err != nil {
+			return nil, err
+		}
+		for n := range list {
+			if c := &list[n]; c.skip == "" && stranger != "" {
+				c.skip = fmt.Sprintf("Closing builds nothing of pull request %d: %s.", pr.Number, stranger)
+			}
+		}
+	} else if t.Fork {
+		for n := range list {
+			list[n].skip = cmp.Or(list[n].skip, "The forge names no commit that it was merged as.")
+		}
+	}
+	return func(tx *store.Tx) (verdict, error) {
+		n, err := i.stop(tx, "the end of pull request "+fmt.Sprint(pr.Number), func(b *store.Build) bool {
+			return b.Repo.Key() == e.Repo.Key() && b.Trigger.PullRequest == pr.Number && ofChange(b.Trigger.Event)
+		})
+		if err != nil {
+			return verdict{}, err
+		}
+		prefix := fmt.Sprintf("%s; builds stopped: %d", what, n)
+		if !anyBuilds(list) {
+			if _, err := tx.SeePull(e.Repo, pr); err != nil {
+				return verdict{}, err
+			}
+			return verdict{reason: prefix}, nil
+		}
+		if reason != "" {
+			prefix += "; " + reason
+		}
+		return i.settle(p, prepared{list: list, trigger: t, pull: pr, prefix: prefix + "."})(tx)
+	}, nil
+}

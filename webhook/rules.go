@@ -1,0 +1,185 @@
+package webhook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"buildsmith/store"
+)
+
+// Rules say how the deliveries of a project are decided on. The zero value is what a project has without configuration.
+type Rules struct {
+	// Approval says whose pull requests wait for somebody to approve their commit; ApprovalForks if empty.
+	Approval string
+	// Approvers are the roles that may approve; write, maintain and admin if there are none.
+	Approvers []store.Permission
+	// AnyHash lets an approval name no commit, if the head was seen here before the comment was made.
+	AnyHash bool
+	// NoDrafts keeps pull requests that are drafts from being built.
+	NoDrafts bool
+	// NoSkipTokens passes over [skip ci] and its like.
+	NoSkipTokens bool
+	// Supersede says whose older builds are stopped by a newer commit; SupersedeOn if empty.
+	Supersede string
+	// Overridable are the variables that a comment may set.
+	Overridable []string
+	Priorities  Priorities
+}
+
+// Whose pull requests wait for approval: CodeBuild's words.
+// https://docs.aws.amazon.com/codebuild/latest/APIReference/API_PullRequestBuildPolicy.html
+const (
+	ApprovalDisabled = "DISABLED"
+	ApprovalForks    = "FORK_PULL_REQUESTS" // and authors without write access
+	ApprovalAll      = "ALL_PULL_REQUESTS"
+)
+
+// Whose older builds are stopped by a newer commit. Those of tags and merge groups never are.
+const (
+	SupersedeOff = "off"
+	SupersedeOn  = "on"  // of pull requests and of branches but the default branch
+	SupersedeAll = "all" // of the default branch too
+)
+
+// Priorities order the queue: builds with a higher number first.
+type Priorities struct {
+	DefaultBranch, PullRequest, Rerun int
+}
+
+// Roles are CodeBuild's words for the roles of people at GitHub.
+var Roles = map[string]store.Permission{
+	"GITHUB_READ": store.PermissionRead, "GITHUB_TRIAGE": store.PermissionTriage, "GITHUB_WRITE": store.PermissionWrite,
+	"GITHUB_MAINTAIN": store.PermissionMaintain, "GITHUB_ADMIN": store.PermissionAdmin,
+}
+
+// roleWord is a permission for people.
+func roleWord(p store.Permission) string {
+	return [...]string{"no", "read", "triage", "write", "maintain", "admin"}[p]
+}
+
+var standardApprovers = []store.Permission{store.PermissionWrite, store.PermissionMaintain, store.PermissionAdmin}
+
+func (r *Rules) approvers() []store.Permission {
+	if len(r.Approvers) == 0 {
+		return standardApprovers
+	}
+	return r.Approvers
+}
+
+// mayApprove reports whether somebody with a permission may approve.
+func (r *Rules) mayApprove(p store.Permission) bool { return slices.Contains(r.approvers(), p) }
+
+// approverWords names the roles that may approve.
+func (r *Rules) approverWords() string {
+	var words []string
+	for _, p := range r.approvers() {
+		words = append(words, roleWord(p))
+	}
+	if len(words) == 1 {
+		return words[0]
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+}
+
+// priority is that of a build.
+func (r *Rules) priority(b *store.Build, p store.Project) int {
+	switch {
+	case b.AskedBy != "":
+		return r.Priorities.Rerun
+	case b.Trigger.PullRequest > 0:
+		return r.Priorities.PullRequest
+	case p.Repo.DefaultBranch != "" && b.Trigger.HeadRef == "refs/heads/"+p.Repo.DefaultBranch:
+		return r.Priorities.DefaultBranch
+	}
+	return 0
+}
+
+// supersedes reports whether a build makes an older one of the same project worthless: a newer commit of the same pull request or
+// branch.
+func (r *Rules) supersedes(newer, older *store.Build, p store.Project) bool {
+	a, b := &newer.Trigger, &older.Trigger
+	if r.Supersede == SupersedeOff || older.ProjectKey != newer.ProjectKey || older.ID == newer.ID || a.Event == "" || b.Event == "" ||
+		a.MergeGroup || b.MergeGroup || a.Commit == b.Commit && a.BaseRef == b.BaseRef {
+		return false
+	}
+	if !ofChange(a.Event) || !ofChange(b.Event) {
+		return false
+	}
+	if a.PullRequest > 0 && a.PullRequest == b.PullRequest {
+		return true
+	}
+	if a.Fork || b.Fork || a.HeadRef != b.HeadRef || !strings.HasPrefix(a.HeadRef, "refs/heads/") {
+		return false
+	}
+	return r.Supersede == SupersedeAll || p.Repo.DefaultBranch == "" || a.HeadRef != "refs/heads/"+p.Repo.DefaultBranch
+}
+
+// ofChange reports whether an event is that of a new commit, and not of the end of a pull request or of a release.
+func ofChange(event string) bool {
+	switch event {
+	case store.EventPush, store.EventPullRequestCreated, store.EventPullRequestUpdated, store.EventPullRequestReopen:
+		return true
+	}
+	return false
+}
+
+// happened is when a build's event happened, as well as it is known.
+func happened(b *store.Build) int64 {
+	if b.Trigger.At.IsZero() {
+		return b.Created.Unix()
+	}
+	return b.Trigger.At.Unix()
+}
+
+// submit makes a build, takes back what was said instead of it, and stops what it supersedes; or stops it, if a newer commit
+// has a build already: deliveries may come late.
+func (i *Intake) submit(tx *store.Tx, p store.Project, r *Rules, b store.Build) (store.Build, error) {
+	b.Priority = r.priority(&b, p)
+	b, err := tx.Submit(p, b)
+	if err != nil {
+		return b, err
+	}
+	_, notices, err := tx.OfCommit(p.Repo, b.Trigger.Commit)
+	if err != nil {
+		return b, err
+	}
+	for _, n := range notices {
+		if n.Check == b.Check {
+			if err := tx.Withdraw(n); err != nil {
+				return b, err
+			}
+		}
+	}
+	return b, i.supersede(tx, p, r, &b)
+}
+
+func (i *Intake) supersede(tx *store.Tx, p store.Project, r *Rules, b *store.Build) error {
+	queued, err := tx.QueuedBuilds(-1)
+	if err != nil {
+		return err
+	}
+	running, err := tx.RunningBuilds()
+	if err != nil {
+		return err
+	}
+	by := func(newer *store.Build) string {
+		return fmt.Sprintf("build %d, which is of a newer commit", newer.Number)
+	}
+	for _, other := range append(queued, running...) {
+		if !r.supersedes(b, &other, p) || other.Stop != nil {
+			continue
+		}
+		older, newer := &other, b
+		if happened(&other) > happened(b) {
+			older, newer = b, &other
+		}
+		if _, err := tx.RequestStop(older.ID, by(newer)); err != nil {
+			return err
+		}
+		if older == b {
+			return nil
+		}
+	}
+	return nil
+}

@@ -35,6 +35,8 @@ func TestReadmeHasEveryKey(t *testing.T) {
 				typ = typ.Elem()
 			}
 			switch {
+			case f.Anonymous && typ == reflect.TypeFor[DecisionSettings]() && prefix == "":
+				keys = append(keys, walk(typ, "")...)
 			case f.Anonymous || key == "": // the keys of builds, which the table sums up
 			case typ.Kind() == reflect.Struct && typ != reflect.TypeFor[Secret]():
 				keys = append(keys, walk(typ, prefix+key+".")...)

@@ -85,6 +85,7 @@ var ErrNoSecret = errors.New("no webhook secret is configured")
 type Project struct {
 	Name     string
 	Settings store.Settings
+	Filters  *Filters // which events build it by themselves
 }
 
 // Config is what intake works with.

@@ -676,7 +676,7 @@ func TestRerequests(t *testing.T) {
 }
 
 func TestConfiguredProjects(t *testing.T) {
-	d := newDesk(t, Project{"unit", store.Settings{Image: "one", Required: true}}, Project{"deploy", store.Settings{Image: "two", Required: true}})
+	d := newDesk(t, Project{Name: "unit", Settings: store.Settings{Image: "one", Required: true}}, Project{Name: "deploy", Settings: store.Settings{Image: "two", Required: true}})
 	d.forge.noSpec[hash('a')] = true // whatever: a configured project has one
 	got := d.deliver(push("refs/heads/main", hash('a'), ""))
 	builds := d.builds()
@@ -691,7 +691,7 @@ func TestConfiguredProjects(t *testing.T) {
 	d.end(builds[2].ID, store.Failed)
 	// A re-run takes the settings of today.
 	d.intake.Projects = func(store.Repo) []Project {
-		return []Project{{"unit", store.Settings{}}, {"deploy", store.Settings{Image: "three"}}}
+		return []Project{{Name: "unit", Settings: store.Settings{}}, {Name: "deploy", Settings: store.Settings{Image: "three"}}}
 	}
 	d.deliver(Event{Kind: RerunCheck, Repo: repo, Sender: alice, ExternalID: builds[2].ID})
 	if builds = d.builds(); len(builds) != 4 || builds[3].Settings.Image != "three" {

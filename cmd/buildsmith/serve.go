@@ -93,6 +93,9 @@ func serve(ctx context.Context, c *Config, out io.Writer, ready func(net.Addr)) 
 		}
 	}
 	s := &server{config: c, log: newLogger(out, c.Log)}
+	for _, text := range c.filterWarnings() {
+		s.log.Warn("a filter is valid and hardly meant so", "where", text)
+	}
 	if err := s.open(ctx); err != nil {
 		return err
 	}
@@ -297,7 +300,7 @@ func (s *server) projects(r store.Repo) []webhook.Project {
 	for i := range s.config.Projects {
 		p := &s.config.Projects[i]
 		if p.Forge == r.Forge && strings.EqualFold(p.Repository, r.Name) {
-			list = append(list, webhook.Project{Name: p.Name, Settings: s.config.projectSettings(p)})
+			list = append(list, webhook.Project{Name: p.Name, Settings: s.config.projectSettings(p), Filters: p.filters})
 		}
 	}
 	return list

@@ -39,7 +39,11 @@ Exit status: 0 the event builds, 1 it does not, 2 invalid filters or usage, 3 a 
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.in, c.out, c.errors = cmd.InOrStdin(), plainWriter{cmd.OutOrStdout()}, plainWriter{cmd.ErrOrStderr()}
-			c.filesGiven, c.messageGiven = cmd.Flags().Changed("files") || c.filesFrom != "", cmd.Flags().Changed("message")
+			c.filesGiven, c.messageGiven = cmd.Flags().Changed("files"), cmd.Flags().Changed("message")
+			if c.filesFrom != "" && c.filesGiven {
+				return usage(errors.New("--files and --files-from stand both; keep one"))
+			}
+			c.filesGiven = c.filesGiven || c.filesFrom != ""
 			return c.run(cmd.Context(), args[0], args[1])
 		},
 	}
@@ -49,7 +53,6 @@ Exit status: 0 the event builds, 1 it does not, 2 invalid filters or usage, 3 a 
 	cmd.Flags().StringVar(&c.filesFrom, "files-from", "", "file with a changed file on each line, - for standard input")
 	cmd.Flags().StringVar(&c.message, "message", "", "message of the newest commit")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
-	cmd.MarkFlagsMutuallyExclusive("files", "files-from")
 	return cmd
 }
 
@@ -96,9 +99,7 @@ func (c *filtering) run(ctx context.Context, file, payload string) error {
 			return usage(err)
 		}
 	default:
-		if v.Reason = "The filters are not asked: the event starts nothing."; event.Kind == webhook.Nothing {
-			v.Reason = "The filters are not asked: " + event.Reason + "."
-		}
+		v.Reason = unasked(&event)
 	}
 	if subject.Message == nil && looksAt(v, webhook.FilterMessage) {
 		fmt.Fprintln(c.errors, "note: the payload does not tell the message of the newest commit; give it with --message")
@@ -114,6 +115,14 @@ func (c *filtering) run(ctx context.Context, file, payload string) error {
 		return exit(exitFailed)
 	}
 	return nil
+}
+
+// unasked says why an event is none for filters.
+func unasked(e *webhook.Event) string {
+	if e.Kind == webhook.Nothing && e.Reason != "" {
+		return "The filters are not asked: " + e.Reason + "."
+	}
+	return "The filters are not asked: " + e.Summary + " starts nothing."
 }
 
 // read gives the text of a file, or of standard input.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"buildsmith/checks/github/githubtest"
+	"buildsmith/webhook"
 )
 
 // Payloads of tests, with what is read of them.
@@ -73,7 +74,7 @@ func filterRun(t *testing.T, stdin string, args ...string) (out, errs string, st
 	switch {
 	case err == nil:
 	case !errors.As(err, &with):
-		return printed.String(), told.String() + err.Error() + "\n", exitUsage
+		t.Fatalf("an error without a status: %v", err)
 	case !with.silent:
 		told.WriteString(err.Error() + "\n")
 	}
@@ -132,7 +133,7 @@ func TestFilterCommand(t *testing.T) {
 
 		{"files that nobody tells", "", []string{"docs.yml", "pull.json"}, 2, "", "looking at the changed files: the payload does not tell all of them; give them with --files or --files-from\n"},
 		{"files twice", "", []string{"docs.yml", "pull.json", "--files", "a", "--files-from", "changed"}, 2, "",
-			"if any flags in the group [files files-from] are set none of the others can be; [files files-from] were all set\n"},
+			"--files and --files-from stand both; keep one\n"},
 		{"standard input twice", "", []string{"-", "-"}, 2, "", "standard input is one file alone\n"},
 		{"several projects", "", []string{"two.yml", "push.json"}, 2, "", "several projects of two.yml have filters; name one with --project: shop, store\n"},
 		{"no filters at all", "", []string{"free.yml", "push.json"}, 2, "", "no project of free.yml has filters; name one with --project: a1, b1\n"},
@@ -213,6 +214,50 @@ func TestFilterJSON(t *testing.T) {
 	out, _, status = filterRun(t, "", "groups.yml", "assign.json", "--json")
 	if want := "{\n  \"builds\": false,\n  \"events\": [],\n  \"reason\": \"The filters are not asked: a pull request that is assigned starts nothing.\",\n  \"groups\": []\n}\n"; out != want || status != 1 {
 		t.Errorf("status %d, %s", status, out)
+	}
+}
+
+// TestFilterSubject completes what payloads tell: flags come first, and a release has neither files nor a message.
+func TestFilterSubject(t *testing.T) {
+	files := func(s webhook.Subject) string {
+		if s.Files == nil {
+			return "none"
+		}
+		list, err := s.Files(t.Context())
+		if err != nil {
+			return err.Error()
+		}
+		return strings.Join(list, " ")
+	}
+	const untold = "the payload does not tell all of them; give them with --files or --files-from"
+	given := filtering{files: []string{"c"}, filesGiven: true, message: "given", messageGiven: true}
+	for _, tt := range []struct {
+		name        string
+		c           filtering
+		event       webhook.Event
+		files, said string
+		err         string
+	}{
+		{"a push", filtering{}, webhook.Event{Kind: webhook.Push, Push: webhook.PushEvent{Files: []string{"a", "b"}, Message: "fix"}}, "a b", "fix", ""},
+		{"a large push", filtering{}, webhook.Event{Kind: webhook.Push, Push: webhook.PushEvent{Files: []string{"a"}, Truncated: true}}, untold, "", ""},
+		{"a push with flags", given, webhook.Event{Kind: webhook.Push, Push: webhook.PushEvent{Files: []string{"a", "b"}, Message: "fix"}}, "c", "given", ""},
+		{"a merge group", filtering{}, webhook.Event{Kind: webhook.MergeGroup, MergeGroup: webhook.MergeGroupEvent{Message: "merge"}}, untold, "merge", ""},
+		{"a release", filtering{}, webhook.Event{Kind: webhook.Release}, "none", "", ""},
+		{"a release with flags", given, webhook.Event{Kind: webhook.Release}, "none", "", "a release has no changed files and no message; leave --files, --files-from and --message out"},
+	} {
+		s, said, problem := webhook.SubjectOf(&tt.event), "", ""
+		if err := tt.c.complete(&s, tt.event.Kind); err != nil {
+			problem = err.Error()
+		}
+		if s.Message != nil {
+			said = *s.Message
+		}
+		if got := files(s); got != tt.files || said != tt.said || problem != tt.err {
+			t.Errorf("%s: %s, %q, %s", tt.name, got, said, problem)
+		}
+	}
+	if got := unasked(&webhook.Event{Kind: webhook.MergeGroupGone, Reason: "merged", Summary: "end of a merge group"}); got != "The filters are not asked: end of a merge group starts nothing." {
+		t.Error(got)
 	}
 }
 

@@ -312,6 +312,7 @@ func TestCompileFilters(t *testing.T) {
 		{"no expression", "EVENT~PUSH & HEAD_REF~(main", []string{"group 1, filter 2: the pattern of HEAD_REF is no regular expression: missing closing ) in `(main`"}},
 		{"nothing to repeat", "EVENT~PUSH & FILE_PATH~*.md", []string{"group 1, filter 2: the pattern of FILE_PATH is no regular expression: missing argument to repetition operator in `*.md`"}},
 		{"Java's quotes", `EVENT~PUSH & COMMIT_MESSAGE~\\\Q[skip ci]\E`, []string{`group 1, filter 2: the pattern of COMMIT_MESSAGE has \Q, which means nothing here`}},
+		{"Java's possessive quantifiers", "EVENT~PUSH & HEAD_REF~a++", []string{"group 1, filter 2: the pattern of HEAD_REF is no regular expression: invalid nested repetition operator in `a++`"}},
 		{"too long", "EVENT~PUSH & HEAD_REF~" + strings.Repeat("a", maxPattern+1), []string{"group 1, filter 2: the pattern of HEAD_REF has 16385 bytes, which are more than 16384"}},
 		{"not UTF-8", "EVENT~PUSH & HEAD_REF~\xff", []string{"group 1, filter 2: the pattern of HEAD_REF is not UTF-8"}},
 		{"all of it", "EVENT~X & HEAD_REF~( | BASE_REF~[", []string{

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 
+	"buildsmith/webhook"
+
 	"gopkg.in/yaml.v3"
 )
 
@@ -120,8 +122,12 @@ type ProjectSettings struct {
 	Artifacts          *bool               `yaml:"artifacts"`
 	SecondaryArtifacts []string            `yaml:"secondary-artifacts"`
 	Overridable        []string            `yaml:"overridable"`
+	FilterGroups       FilterGroups        `yaml:"filter-groups"`
 	BuildSettings      `yaml:",inline"`
 	DecisionSettings   `yaml:",inline"`
+
+	filters        *webhook.Filters // FilterGroups, made ready
+	filterWarnings []string         // what is hardly meant in them
 }
 
 // LogSettings are those of the server's own log.
@@ -143,10 +149,8 @@ func loadConfig(path string) (*Config, error) {
 		if err != nil {
 			return nil, problems{err.Error()}
 		}
-		decoder := yaml.NewDecoder(strings.NewReader(string(text)))
-		decoder.KnownFields(true)
-		if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-			return nil, explain(path, err)
+		if err := c.decode(text); err != nil {
+			return nil, err
 		}
 	}
 	c.fill()
@@ -154,6 +158,16 @@ func loadConfig(path string) (*Config, error) {
 		return nil, p
 	}
 	return c, nil
+}
+
+// decode reads the text of a configuration, and asks nothing of it but its form. The error is a list of problems.
+func (c *Config) decode(text []byte) error {
+	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return explain(c.path, err)
+	}
+	return nil
 }
 
 var (

@@ -144,6 +144,8 @@ func (c *Config) check() problems {
 				wrong("%s.secondary-artifacts: %q is no artifact identifier; use letters, digits and _, fewer than 128", key, id)
 			}
 		}
+		filters, warnings, list := project.FilterGroups.compile(c.path, key+".filter-groups")
+		project.filters, project.filterWarnings, p = filters, warnings, append(p, list...)
 		c.checkBuilds(key, &project.BuildSettings, wrong)
 		project.DecisionSettings.check(key+".", wrong)
 		for _, name := range project.Overridable {

@@ -132,7 +132,7 @@ func (c *Config) configured(r store.Repo) []webhook.Project {
 		if p.Forge != r.Forge || bound && p.RepositoryID != r.ID || !bound && !strings.EqualFold(p.Repository, r.Name) {
 			continue
 		}
-		list = append(list, webhook.Project{Name: p.Name, Settings: c.projectSettings(p), Rules: c.rules(p), Bound: bound})
+		list = append(list, webhook.Project{Name: p.Name, Settings: c.projectSettings(p), Filters: p.filters, Rules: c.rules(p), Bound: bound})
 	}
 	return list
 }

@@ -79,6 +79,9 @@ func (d *doctor) look(ctx context.Context, path string) {
 		d.well("configuration", "none; the defaults hold")
 	default:
 		d.well("configuration", "%s", path)
+		for _, text := range c.filterWarnings() {
+			d.note("filters", "%s", text)
+		}
 	}
 	d.git(ctx)
 	d.program()

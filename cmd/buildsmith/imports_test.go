@@ -54,6 +54,7 @@ var theirs = map[string][]string{
 	"github.com/labstack/echo/":                {"webhook", "webhook/local", "checks/web", "cmd/buildsmith"},
 	"github.com/buildkite/terminal-to-html/":   {"checks/web"},
 	"github.com/prometheus/client_golang/":     {"cmd/buildsmith"},
+	"github.com/dlclark/regexp2":               {"webhook"},
 	"github.com/spf13/cobra":                   {"cmd/buildsmith"},
 	"golang.org/x/sys/unix":                    {"runner", "runner/cache", "runner/source", "cmd/buildsmith"},
 	"golang.org/x/net/http/httpproxy":          {"cmd/buildsmith"},

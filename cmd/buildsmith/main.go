@@ -98,7 +98,7 @@ Git forges call (serve), or for a directory (run).`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddGroup(&cobra.Group{ID: "here", Title: "On this machine:"}, &cobra.Group{ID: "server", Title: "Builds of a server:"})
-	for _, c := range []*cobra.Command{serveCommand(), runCommand(), validateCommand(), doctorCommand(), restoreCommand()} {
+	for _, c := range []*cobra.Command{serveCommand(), runCommand(), validateCommand(), filterCommand(), doctorCommand(), restoreCommand()} {
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}

@@ -93,6 +93,9 @@ func serve(ctx context.Context, c *Config, out io.Writer, ready func(net.Addr)) 
 		}
 	}
 	s := &server{config: c, log: newLogger(out, c.Log)}
+	for _, text := range c.filterWarnings() {
+		s.log.Warn("a filter is valid and hardly meant so", "where", text)
+	}
 	if err := s.open(ctx); err != nil {
 		return err
 	}

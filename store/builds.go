@@ -227,6 +227,9 @@ func (tx *Tx) setBuild(b *Build) error {
 			return err
 		}
 	}
+	if err := tx.setTurn(b); err != nil {
+		return err
+	}
 	if err := tx.bucket(bucketUnsaid).Put([]byte(b.ID), nil); err != nil {
 		return err
 	}
@@ -406,93 +409,6 @@ func (tx *Tx) AddNotice(p Project, n Notice) (Notice, error) {
 // Notice is a notice; ok is false if there is none of that id.
 func (tx *Tx) Notice(id string) (n Notice, ok bool, err error) {
 	return get[Notice](tx, bucketNotices, []byte(id))
-}
-
-// A Claim is a build that has got a slot.
-type Claim struct {
-	Build Build
-	Warm  bool // its sandbox had been started already
-}
-
-// Claim gives slots to the builds that have waited longest, as far as slots are free. A slot is taken by each build that
-// was claimed and is not over. For each build it takes the oldest waiting sandbox whose profile is what profile gives for
-// the build, or a sandbox to be started.
-func (s *Store) Claim(slots int, profile func(*Build) string) (claims []Claim, err error) {
-	// An update that changes nothing would still wake everybody, the caller first.
-	idle := false
-	if err := s.View(func(tx *Tx) error {
-		queued, running := tx.QueueLength()
-		idle = queued == 0 || running >= slots
-		return nil
-	}); err != nil || idle {
-		return nil, err
-	}
-	err = s.Update(func(tx *Tx) error {
-		claims = nil
-		_, running := tx.QueueLength()
-		waiting, err := tx.QueuedBuilds(max(slots-running, 0))
-		if err != nil {
-			return err
-		}
-		now := s.Now()
-		for _, b := range waiting {
-			sandbox, warm, err := tx.takeSandbox(profile(&b))
-			if err != nil {
-				return err
-			}
-			b, err := tx.ChangeBuild(b.ID, func(b *Build) error {
-				b.Claimed, b.Sandbox = now, sandbox
-				b.Leave(PhaseQueued, now, Succeeded, "", "")
-				b.Enter(PhaseProvisioning, now)
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-			claims = append(claims, Claim{b, warm})
-		}
-		return nil
-	})
-	if err == nil && len(claims) > 0 {
-		s.At("claimed")
-	}
-	return claims, err
-}
-
-// ExpireQueued ends the builds that have waited in the queue for longer than they may. It returns when the next one will
-// have, zero if none waits.
-func (s *Store) ExpireQueued() (next time.Time, err error) {
-	var late []string
-	now := s.Now()
-	err = s.View(func(tx *Tx) error {
-		waiting, err := tx.QueuedBuilds(-1)
-		for _, b := range waiting {
-			if b.Settings.QueueTimeout <= 0 {
-				continue
-			}
-			switch end := b.Created.Add(b.Settings.QueueTimeout); {
-			case !end.After(now):
-				late = append(late, b.ID)
-			case next.IsZero() || end.Before(next):
-				next = end
-			}
-		}
-		return err
-	})
-	for _, id := range late {
-		_, changed := s.ChangeBuild(id, func(b *Build) error {
-			if b.Queued() {
-				b.Leave(PhaseQueued, now, TimedOut, "BUILD_TIMED_OUT",
-					fmt.Sprintf("Build has timed out: it waited in the queue for %v, which is its limit.", b.Settings.QueueTimeout))
-				b.End(TimedOut, now)
-			}
-			return nil
-		})
-		if changed != nil && !errors.Is(changed, ErrDone) {
-			err = errors.Join(err, changed)
-		}
-	}
-	return next, err
 }
 
 // SetRerunBy records which build repeated one that is over.

@@ -23,6 +23,7 @@
 //	builds         build id => Build
 //	order          seq => build id
 //	queued         seq => build id: builds that wait for a slot
+//	turns          seq => turn of a build that waits for a slot: see claim.go
 //	running        seq => build id: builds that have a slot and are not over
 //	commits        repo key NUL commit NUL seq => build or notice id
 //	specs          build id => text of the buildspec
@@ -76,6 +77,7 @@ var (
 	bucketOrder        = []byte("order")
 	bucketQueued       = []byte("queued")
 	bucketRunning      = []byte("running")
+	bucketTurns        = []byte("turns")
 	bucketCommits      = []byte("commits")
 	bucketSpecs        = []byte("specs")
 	bucketNotices      = []byte("notices")
@@ -92,7 +94,7 @@ var (
 	bucketReplies       = []byte("replies")
 
 	allBuckets = [][]byte{bucketMeta, bucketDeliveries, bucketDeliveryIDs, bucketPending, bucketBodies, bucketRepos,
-		bucketProjects, bucketProjectNames, bucketBuilds, bucketOrder, bucketQueued, bucketRunning, bucketCommits, bucketSpecs, bucketNotices,
+		bucketProjects, bucketProjectNames, bucketBuilds, bucketOrder, bucketQueued, bucketTurns, bucketRunning, bucketCommits, bucketSpecs, bucketNotices,
 		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages, bucketReported,
 		bucketInstallations, bucketApprovals, bucketPulls, bucketReplies}
 )

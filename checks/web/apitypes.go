@@ -37,6 +37,8 @@ type Build struct {
 	Secondary []Artifacts        `json:"secondaryArtifacts,omitempty"`
 	Reports   []Report           `json:"reports,omitempty"`                      // not in lists
 	Exported  []ExportedVariable `json:"exportedEnvironmentVariables,omitempty"` // not in lists
+
+	WaitsFor string `json:"waitsFor,omitempty"` // of a build in the queue; not in lists but the queue's
 }
 
 // A Source is what is built, and why.
@@ -157,7 +159,7 @@ type DeliveryList struct {
 	Next       uint64     `json:"next,omitempty"` // the before of the list that follows; missing if there is none
 }
 
-// A Queue is the builds that wait, oldest first, and those that run.
+// A Queue is the builds that wait, in the order in which they leave it, and those that run.
 type Queue struct {
 	Obstacle string  `json:"obstacle,omitempty"` // why no build can begin
 	Waiting  int     `json:"waiting"`            // how many wait; Queued has the first 200

@@ -87,8 +87,9 @@ type row struct {
 	Trigger  trigger
 	Now      string // the phase under way, or the first that did not succeed
 	Queued   stamp
-	Took     took // since it got its slot
-	Position int  // in the queue
+	Took     took   // since it got its slot
+	Position int    // in the queue
+	For      string // what it waits for
 }
 
 func rowOf(b *store.Build, now time.Time) row {
@@ -173,20 +174,12 @@ type queueData struct {
 	Obstacle         string
 }
 
-// For is what a build that waits waits for.
-func (d queueData) For(r row) string {
-	if d.Obstacle != "" {
-		return d.Obstacle
-	}
-	return freeSlot(len(d.Running))
-}
-
 func (w *Web) queue(c echo.Context, v *visit) error {
 	var d queueData
 	now := w.Store.Now()
 	err := w.Store.View(func(tx *store.Tx) error {
 		d.Obstacle = tx.Obstacle()
-		waiting, err := tx.QueuedBuilds(shownQueue)
+		waiting, err := tx.Waiting(shownQueue)
 		if err != nil {
 			return err
 		}
@@ -195,9 +188,11 @@ func (w *Web) queue(c echo.Context, v *visit) error {
 			return err
 		}
 		all, _ := tx.QueueLength()
-		d.Waiting, d.Running, d.More = rows(waiting, now), rows(running, now), all-len(waiting)
-		for i := range d.Waiting {
-			d.Waiting[i].Position = i + 1
+		d.Running, d.More = rows(running, now), all-len(waiting)
+		for i := range waiting {
+			r := rowOf(&waiting[i].Build, now)
+			r.Position, r.For = waiting[i].Position, waitsFor(&waiting[i], d.Obstacle, len(running))
+			d.Waiting = append(d.Waiting, r)
 		}
 		return nil
 	})

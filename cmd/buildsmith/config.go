@@ -69,6 +69,10 @@ type BuildSettings struct {
 	Network      string   `yaml:"network"`
 	Sudo         *bool    `yaml:"sudo"`
 	Cache        string   `yaml:"cache"`
+
+	Concurrency      *int  `yaml:"concurrency"`
+	Findings         *bool `yaml:"findings"`
+	TrustedBuildspec *bool `yaml:"trusted-buildspec"`
 }
 
 // DockerSettings say how the engine is reached.

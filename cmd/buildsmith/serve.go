@@ -162,7 +162,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		}
 		sources, publishers[local.Name] = append(sources, source), local.Publisher{}
 	}
-	s.intake = webhook.New(webhook.Config{Store: s.store, Sources: sources, Projects: s.projects, Settings: c.settings(), Log: s.log})
+	s.intake = webhook.New(webhook.Config{Store: s.store, Sources: sources, Projects: s.projects, Settings: c.settings(), ChangedFiles: s.changedFiles, Log: s.log})
 	s.reporter = checks.New(checks.Config{Store: s.store, Publishers: publishers, Log: s.log,
 		Options: checks.Options{Phases: c.Checks == "phases", URL: s.page}})
 	s.runner = runner.New(runner.Config{

@@ -46,6 +46,9 @@ func (tx *Tx) Repo(r Repo) (RepoState, error) {
 		state.Epoch++
 	}
 	state.Repo = r
+	if err := tx.nameRepo(r); err != nil {
+		return state, err
+	}
 	return state, put(tx, bucketRepos, key, state)
 }
 
@@ -67,6 +70,9 @@ func (tx *Tx) addCheck(r Repo, name string) error {
 	}
 	if state.Repo.ID == "" {
 		state.Repo = r
+		if err := tx.nameRepo(r); err != nil {
+			return err
+		}
 	}
 	state.Checks = append(state.Checks, name)
 	return put(tx, bucketRepos, []byte(r.Key()), state)
@@ -231,6 +237,9 @@ func (tx *Tx) setBuild(b *Build) error {
 		return err
 	}
 	if err := tx.bucket(bucketUnsaid).Put([]byte(b.ID), nil); err != nil {
+		return err
+	}
+	if err := tx.setLatest(b); err != nil {
 		return err
 	}
 	if b.comparable() {

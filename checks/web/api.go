@@ -341,7 +341,11 @@ func (w *Web) apiProjects(c echo.Context) error {
 	if err := w.Store.View(func(tx *store.Tx) error {
 		list, err := tx.Projects()
 		for _, p := range list {
-			answer = append(answer, Project{p.Name, p.Repo.Name, p.Repo.Forge, p.Repo.Private, p.Repo.DefaultBranch, p.Builds})
+			badge, err := badgePath(tx, p)
+			if err != nil {
+				return err
+			}
+			answer = append(answer, Project{p.Name, p.Repo.Name, p.Repo.Forge, p.Repo.Private, p.Repo.DefaultBranch, p.Builds, w.base(c) + badge})
 		}
 		return err
 	}); err != nil {

@@ -134,6 +134,7 @@ type Project struct {
 	Private       bool   `json:"private,omitempty"`
 	DefaultBranch string `json:"defaultBranch,omitempty"`
 	Builds        int    `json:"builds"` // how many there were
+	Badge         string `json:"badge"`  // address of the picture that tells how the default branch stands
 }
 
 // A Delivery is what a forge sent, or somebody asked for, and what became of it.

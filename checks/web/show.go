@@ -135,6 +135,8 @@ type buildsData struct {
 	Before, Next     uint64
 	Waiting, Running int
 	Obstacle         string
+	Badge            string // path of the project's; empty without a project
+	Markdown         string // that shows it
 }
 
 func (w *Web) buildList(c echo.Context, v *visit) error {
@@ -148,6 +150,14 @@ func (w *Web) buildList(c echo.Context, v *visit) error {
 		d.Obstacle = tx.Obstacle()
 		if d.Projects, err = tx.Projects(); err != nil {
 			return err
+		}
+		if p, ok, err := tx.ProjectByName(d.Project); err != nil {
+			return err
+		} else if ok {
+			if d.Badge, err = badgePath(tx, p); err != nil {
+				return err
+			}
+			d.Markdown = "![build](" + w.base(c) + d.Badge + ")"
 		}
 		list, err := tx.Builds(d.Project, before, listed+1)
 		if len(list) > listed {

@@ -163,6 +163,7 @@ func (w *work) beginIn(ctx context.Context) (*ending, error) {
 		b.Leave(store.PhaseDownloadSource, sourceAt, store.Succeeded, "", "")
 		b.Spec, b.Skeleton, b.Problems = text.name, skeleton, text.problems
 		b.Planned, b.Exported = text.planned, nil
+		addNote(b, text.note)
 		b.Sandbox.Job = true
 	}); err != nil {
 		return nil, err
@@ -181,7 +182,10 @@ func (w *work) tell(lines []string, text specText) error {
 	if len(text.problems) == 0 {
 		return nil
 	}
-	return w.change(func(b *store.Build) { b.Spec, b.Problems = text.name, text.problems })
+	return w.change(func(b *store.Build) {
+		b.Spec, b.Problems = text.name, text.problems
+		addNote(b, text.note)
+	})
 }
 
 // provision starts the sandbox.
@@ -224,6 +228,7 @@ type specText struct {
 	text     []byte
 	problems []store.Problem
 	planned  *store.Planned
+	note     string // what people should know of where it was found
 }
 
 // source checks the source out and turns the buildspec into a job.
@@ -243,9 +248,12 @@ func (w *work) source(ctx context.Context) (job agent.Job, spec specText, skelet
 	if mounted := w.tree.Mounted(); mounted != "" {
 		dir = mounted
 	}
-	spec, end = w.findSpec(dir)
+	spec, end = w.findSpec(ctx, dir)
 	if end != nil {
 		return job, spec, nil, nil, end
+	}
+	if spec.note != "" {
+		lines = append(lines, spec.note)
 	}
 	parsed, problems := buildspec.Parse(spec.text)
 	for _, p := range problems {
@@ -333,10 +341,11 @@ func andMore(n int) string {
 }
 
 // findSpec finds the buildspec: the text of the build that this one repeats, a text of the project, or a file of the
-// source.
-func (w *work) findSpec(dir string) (specText, *ending) {
+// source; for a pull request of a project that trusts no other, a file of its base.
+func (w *work) findSpec(ctx context.Context, dir string) (specText, *ending) {
 	const phase = store.PhaseDownloadSource
-	if w.b.RerunOf != "" {
+	trusted := w.b.Settings.BaseSpec && w.b.Trigger.PullRequest > 0
+	if w.b.RerunOf != "" && !trusted { // of what may have been read elsewhere nothing is taken over
 		var text []byte
 		var name string
 		if err := w.r.Store.View(func(tx *store.Tx) error {
@@ -360,6 +369,9 @@ func (w *work) findSpec(dir string) (specText, *ending) {
 	}
 	if strings.HasPrefix(name, "arn:") {
 		return specText{}, failed(phase, "YAML_FILE_ERROR", "the buildspec is %s: buildspecs in S3 are not supported; name a file of the source, or write the text", name)
+	}
+	if trusted {
+		return w.baseSpec(ctx, name)
 	}
 	standard := name == ""
 	if standard {

@@ -129,9 +129,11 @@ func environment(variables []variable, b *store.Build, place Place, dir string, 
 		e.set("CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID", t.Actor.ID)
 		e.set("CODEBUILD_WEBHOOK_EVENT", t.Event)
 		e.set("CODEBUILD_WEBHOOK_HEAD_REF", t.HeadRef)
-		e.set("CODEBUILD_WEBHOOK_PREV_COMMIT", t.Prev)
+		if t.Event != store.EventReleased && t.Event != store.EventPrereleased { // nothing was there before
+			e.set("CODEBUILD_WEBHOOK_PREV_COMMIT", t.Prev)
+		}
 		e.set("CODEBUILD_WEBHOOK_TRIGGER", webhookTrigger(t))
-		if t.BaseRef != "" {
+		if t.BaseRef != "" && t.PullRequest > 0 { // a merge queue's commit is a push
 			e.set("CODEBUILD_WEBHOOK_BASE_REF", t.BaseRef)
 		}
 	}

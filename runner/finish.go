@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ func openNoFollow(name string) (*os.File, error) {
 const maxFaults = 1
 
 // finish records the build's end. From there on everybody knows; what is left of it only needs room.
-func (w *work) finish(end *ending) error {
+func (w *work) finish(ctx context.Context, end *ending) error {
 	now := w.r.Store.Now()
 	phase := w.phaseOf(end)
 	if phase != "" {
@@ -33,12 +34,13 @@ func (w *work) finish(end *ending) error {
 	}
 	w.r.Store.At("before the end")
 	size := w.out.Size()
+	findings := w.findings(ctx)
 	var next store.Build
 	var repeated bool
 	err := w.r.Store.Update(func(tx *store.Tx) error {
 		repeated = false
 		b, err := tx.ChangeBuild(w.b.ID, func(b *store.Build) error {
-			b.Log.Size = size
+			b.Log.Size, b.Findings = size, findings
 			if phase != "" {
 				b.Leave(phase, now, end.status, end.code, end.message)
 			}

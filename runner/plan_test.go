@@ -76,6 +76,45 @@ func TestEnvironment(t *testing.T) {
 			"CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID=4", "CODEBUILD_WEBHOOK_BASE_REF=refs/heads/main", "CODEBUILD_WEBHOOK_EVENT=PULL_REQUEST_UPDATED",
 			"CODEBUILD_WEBHOOK_HEAD_REF=refs/heads/change", "CODEBUILD_WEBHOOK_PREV_COMMIT=", "CODEBUILD_WEBHOOK_TRIGGER=pr/7",
 		}},
+		"pull request merged": {func(b *store.Build) {
+			b.Trigger.Event, b.Trigger.PullRequest, b.Trigger.SourceVersion, b.Trigger.Prev = store.EventPullRequestMerged, 7, "pr/7", ""
+			b.Trigger.HeadRef, b.Trigger.BaseRef, b.Trigger.BaseCommit = "refs/heads/change", "refs/heads/main", strings.Repeat("c", 40)
+		}, []string{
+			"CODEBUILD_INITIATOR=GitHub-Hookshot/044aadd", "CODEBUILD_SOURCE_VERSION=pr/7",
+			"CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID=4", "CODEBUILD_WEBHOOK_BASE_REF=refs/heads/main", "CODEBUILD_WEBHOOK_EVENT=PULL_REQUEST_MERGED",
+			"CODEBUILD_WEBHOOK_HEAD_REF=refs/heads/change", "CODEBUILD_WEBHOOK_PREV_COMMIT=", "CODEBUILD_WEBHOOK_TRIGGER=pr/7",
+		}},
+		"pull request closed": {func(b *store.Build) {
+			b.Trigger.Event, b.Trigger.PullRequest, b.Trigger.SourceVersion, b.Trigger.Prev = store.EventPullRequestClosed, 7, "pr/7", ""
+			b.Trigger.HeadRef, b.Trigger.BaseRef = "refs/heads/change", "refs/heads/main"
+		}, []string{
+			"CODEBUILD_INITIATOR=GitHub-Hookshot/044aadd", "CODEBUILD_SOURCE_VERSION=pr/7",
+			"CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID=4", "CODEBUILD_WEBHOOK_BASE_REF=refs/heads/main", "CODEBUILD_WEBHOOK_EVENT=PULL_REQUEST_CLOSED",
+			"CODEBUILD_WEBHOOK_HEAD_REF=refs/heads/change", "CODEBUILD_WEBHOOK_PREV_COMMIT=", "CODEBUILD_WEBHOOK_TRIGGER=pr/7",
+		}},
+		"release": {func(b *store.Build) {
+			b.Trigger.Event, b.Trigger.SourceVersion, b.Trigger.HeadRef, b.Trigger.Prev = store.EventReleased, "v2.0/rc", "refs/tags/v2.0/rc", ""
+		}, []string{
+			"CODEBUILD_INITIATOR=GitHub-Hookshot/044aadd", "CODEBUILD_SOURCE_VERSION=v2.0/rc",
+			"CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID=4", "CODEBUILD_WEBHOOK_EVENT=RELEASED", "CODEBUILD_WEBHOOK_HEAD_REF=refs/tags/v2.0/rc",
+			"CODEBUILD_WEBHOOK_TRIGGER=tag/v2.0/rc",
+		}},
+		"prerelease": {func(b *store.Build) {
+			b.Trigger.Event, b.Trigger.SourceVersion, b.Trigger.HeadRef, b.Trigger.Prev = store.EventPrereleased, "v2", "refs/tags/v2", ""
+		}, []string{
+			"CODEBUILD_INITIATOR=GitHub-Hookshot/044aadd", "CODEBUILD_SOURCE_VERSION=v2",
+			"CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID=4", "CODEBUILD_WEBHOOK_EVENT=PRERELEASED", "CODEBUILD_WEBHOOK_HEAD_REF=refs/tags/v2",
+			"CODEBUILD_WEBHOOK_TRIGGER=tag/v2",
+		}},
+		"merge group": {func(b *store.Build) {
+			b.Trigger.MergeGroup, b.Trigger.BaseRef, b.Trigger.BaseCommit = true, "refs/heads/main", strings.Repeat("c", 40)
+			b.Trigger.HeadRef = "refs/heads/gh-readonly-queue/main/pr-7-" + strings.Repeat("c", 40)
+		}, []string{
+			"CODEBUILD_INITIATOR=GitHub-Hookshot/044aadd", "CODEBUILD_SOURCE_VERSION=" + a,
+			"CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID=4", "CODEBUILD_WEBHOOK_EVENT=PUSH",
+			"CODEBUILD_WEBHOOK_HEAD_REF=refs/heads/gh-readonly-queue/main/pr-7-" + strings.Repeat("c", 40),
+			"CODEBUILD_WEBHOOK_PREV_COMMIT=" + strings.Repeat("b", 40), "CODEBUILD_WEBHOOK_TRIGGER=branch/gh-readonly-queue/main/pr-7-" + strings.Repeat("c", 40),
+		}},
 		"started by somebody": {func(b *store.Build) {
 			b.Trigger.Event, b.Trigger.Initiator, b.Trigger.SourceVersion = "", "admin", "main"
 		},

@@ -34,6 +34,10 @@ type Tree interface {
 	Checkout(ctx context.Context, dir string) error
 	// Files are the names of the files of the source, relative and slash-separated; nil if they cannot be told.
 	Files(ctx context.Context) ([]string, error)
+	// File is the text of a file of another commit of the repository. The error wraps source.ErrGone if there is no such
+	// commit, fs.ErrNotExist if it has no such file, source.ErrNoFile if that is
+	// none that can be read, and source.ErrTooLarge if it has more than max bytes.
+	File(ctx context.Context, commit, name string, max int) ([]byte, error)
 	Close()
 }
 
@@ -53,11 +57,31 @@ func (g GitSource) Open(ctx context.Context, b *store.Build) (Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	want := source.Want{Commit: b.Trigger.Commit}
-	if n := b.Trigger.PullRequest; n > 0 {
-		want.Refs = []string{fmt.Sprintf("refs/pull/%d/head", n)}
+	return gitTree{lease, want(b.Trigger.Commit, b.Trigger.PullRequest)}, nil
+}
+
+// want is a commit, which a pull request may be the only one to lead to; 0 for none.
+func want(commit string, pull int) source.Want {
+	w := source.Want{Commit: commit}
+	if pull > 0 {
+		w.Refs = []string{fmt.Sprintf("refs/pull/%d/head", pull)}
 	}
-	return gitTree{lease, want}, nil
+	return w
+}
+
+// ChangedFiles are the names of the files that a commit changes: see source.Lease.ChangedFiles. pull is the number of the pull
+// request that it is of, or 0.
+func (g GitSource) ChangedFiles(ctx context.Context, r store.Repo, pull int, base, commit string) ([]string, error) {
+	remote, err := g.Remote(r)
+	if err != nil {
+		return nil, err
+	}
+	lease, err := g.Mirrors.Lease(ctx, remote)
+	if err != nil {
+		return nil, err
+	}
+	defer lease.Release()
+	return lease.ChangedFiles(ctx, want(commit, pull), base)
 }
 
 type gitTree struct {
@@ -73,6 +97,10 @@ func (t gitTree) Checkout(ctx context.Context, dir string) error {
 
 func (t gitTree) Files(ctx context.Context) ([]string, error) {
 	return t.lease.Files(ctx, t.want.Commit)
+}
+
+func (t gitTree) File(ctx context.Context, commit, name string, max int) ([]byte, error) {
+	return t.lease.File(ctx, source.Want{Commit: commit}, name, max)
 }
 
 func (t gitTree) Close()          { t.lease.Release() }
@@ -102,6 +130,11 @@ type dirTree struct {
 
 func (t dirTree) Objects() string { return t.empty }
 func (t dirTree) Close()          {}
+
+// File knows of one commit only, which has no hash.
+func (t dirTree) File(_ context.Context, commit, _ string, _ int) ([]byte, error) {
+	return nil, fmt.Errorf("commit %s: a directory has no other commits: %w", commit, source.ErrGone)
+}
 
 func (t dirTree) Mounted() string {
 	if t.Mount {

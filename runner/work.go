@@ -83,7 +83,7 @@ func (w *work) do(ctx context.Context) error {
 	if err != nil || end == nil {
 		return err
 	}
-	if err := w.finish(end); err != nil {
+	if err := w.finish(ctx, end); err != nil {
 		return err
 	}
 	if w.revoke != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -49,32 +50,18 @@ func (tx *Tx) Repo(r Repo) (RepoState, error) {
 		state.Epoch++
 	}
 	state.Repo = r
+	if err := tx.nameRepo(r); err != nil {
+		return state, err
+	}
 	if err := put(tx, bucketRepos, key, state); err != nil {
 		return state, err
 	}
-	projects, err := tx.ProjectsOf(r)
+	projects, err := tx.ProjectsOf(r, math.MaxInt)
 	for _, p := range projects {
 		p.Repo = r
 		err = errors.Join(err, put(tx, bucketProjects, []byte(p.Key), p))
 	}
 	return state, err
-}
-
-// ProjectsOf are the projects that a repository has or had, by key.
-func (tx *Tx) ProjectsOf(r Repo) ([]Project, error) {
-	var list []Project
-	key := []byte(r.Key())
-	c := tx.bucket(bucketProjects).Cursor()
-	for found, _ := c.Seek(key); bytes.HasPrefix(found, key); found, _ = c.Next() {
-		p, _, err := get[Project](tx, bucketProjects, found)
-		if err != nil {
-			return nil, err
-		}
-		if p.Repo.Key() == r.Key() {
-			list = append(list, p)
-		}
-	}
-	return list, nil
 }
 
 // ProjectByKey is a project; ok is false if there is none of that key.
@@ -100,6 +87,9 @@ func (tx *Tx) addCheck(p Project, name string) error {
 	}
 	if state.Repo.ID == "" {
 		state.Repo = p.Repo
+		if err := tx.nameRepo(p.Repo); err != nil {
+			return err
+		}
 	}
 	if state.Checks == nil {
 		state.Checks = map[string]string{}
@@ -266,7 +256,13 @@ func (tx *Tx) setBuild(b *Build) error {
 			return err
 		}
 	}
+	if err := tx.setTurn(b); err != nil {
+		return err
+	}
 	if err := tx.bucket(bucketUnsaid).Put([]byte(b.ID), nil); err != nil {
+		return err
+	}
+	if err := tx.setLatest(b); err != nil {
 		return err
 	}
 	if b.comparable() {
@@ -445,93 +441,6 @@ func (tx *Tx) AddNotice(p Project, n Notice) (Notice, error) {
 // Notice is a notice; ok is false if there is none of that id.
 func (tx *Tx) Notice(id string) (n Notice, ok bool, err error) {
 	return get[Notice](tx, bucketNotices, []byte(id))
-}
-
-// A Claim is a build that has got a slot.
-type Claim struct {
-	Build Build
-	Warm  bool // its sandbox had been started already
-}
-
-// Claim gives slots to the builds that have waited longest, as far as slots are free. A slot is taken by each build that
-// was claimed and is not over. For each build it takes the oldest waiting sandbox whose profile is what profile gives for
-// the build, or a sandbox to be started.
-func (s *Store) Claim(slots int, profile func(*Build) string) (claims []Claim, err error) {
-	// An update that changes nothing would still wake everybody, the caller first.
-	idle := false
-	if err := s.View(func(tx *Tx) error {
-		queued, running := tx.QueueLength()
-		idle = queued == 0 || running >= slots
-		return nil
-	}); err != nil || idle {
-		return nil, err
-	}
-	err = s.Update(func(tx *Tx) error {
-		claims = nil
-		_, running := tx.QueueLength()
-		waiting, err := tx.QueuedBuilds(max(slots-running, 0))
-		if err != nil {
-			return err
-		}
-		now := s.Now()
-		for _, b := range waiting {
-			sandbox, warm, err := tx.takeSandbox(profile(&b))
-			if err != nil {
-				return err
-			}
-			b, err := tx.ChangeBuild(b.ID, func(b *Build) error {
-				b.Claimed, b.Sandbox = now, sandbox
-				b.Leave(PhaseQueued, now, Succeeded, "", "")
-				b.Enter(PhaseProvisioning, now)
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-			claims = append(claims, Claim{b, warm})
-		}
-		return nil
-	})
-	if err == nil && len(claims) > 0 {
-		s.At("claimed")
-	}
-	return claims, err
-}
-
-// ExpireQueued ends the builds that have waited in the queue for longer than they may. It returns when the next one will
-// have, zero if none waits.
-func (s *Store) ExpireQueued() (next time.Time, err error) {
-	var late []string
-	now := s.Now()
-	err = s.View(func(tx *Tx) error {
-		waiting, err := tx.QueuedBuilds(-1)
-		for _, b := range waiting {
-			if b.Settings.QueueTimeout <= 0 {
-				continue
-			}
-			switch end := b.Created.Add(b.Settings.QueueTimeout); {
-			case !end.After(now):
-				late = append(late, b.ID)
-			case next.IsZero() || end.Before(next):
-				next = end
-			}
-		}
-		return err
-	})
-	for _, id := range late {
-		_, changed := s.ChangeBuild(id, func(b *Build) error {
-			if b.Queued() {
-				b.Leave(PhaseQueued, now, TimedOut, "BUILD_TIMED_OUT",
-					fmt.Sprintf("Build has timed out: it waited in the queue for %v, which is its limit.", b.Settings.QueueTimeout))
-				b.End(TimedOut, now)
-			}
-			return nil
-		})
-		if changed != nil && !errors.Is(changed, ErrDone) {
-			err = errors.Join(err, changed)
-		}
-	}
-	return next, err
 }
 
 // SetRerunBy records which build repeated one that is over.

@@ -23,6 +23,7 @@
 //	builds         build id => Build
 //	order          seq => build id
 //	queued         seq => build id: builds that wait for a slot
+//	turns          seq => turn of a build that waits for a slot: see claim.go
 //	running        seq => build id: builds that have a slot and are not over
 //	commits        repo key NUL commit NUL seq => build or notice id
 //	specs          build id => text of the buildspec
@@ -37,6 +38,8 @@
 //	pulls          repo key NUL pull request => Pull
 //	replies        reply id => Reply; kept for a day after it was made
 //	reported       project key NUL ref NUL seq => build id: builds whose reports others are compared with
+//	latest         project key NUL ref => seq and build id: the newest build of the ref, of no pull request
+//	repo-names     forge NUL name in lower case => repo key
 //	refs           repository name => map of ref to hash: what the built-in forge has delivered
 //
 // An update is on the disk when it returns (fsync); many at a time share one. Whoever waits for news watches: every update
@@ -76,6 +79,7 @@ var (
 	bucketOrder        = []byte("order")
 	bucketQueued       = []byte("queued")
 	bucketRunning      = []byte("running")
+	bucketTurns        = []byte("turns")
 	bucketCommits      = []byte("commits")
 	bucketSpecs        = []byte("specs")
 	bucketNotices      = []byte("notices")
@@ -85,6 +89,8 @@ var (
 	bucketRefs         = []byte("refs")
 	bucketImages       = []byte("images")
 	bucketReported     = []byte("reported")
+	bucketLatest       = []byte("latest")
+	bucketRepoNames    = []byte("repo-names")
 
 	bucketInstallations = []byte("installations")
 	bucketApprovals     = []byte("approvals")
@@ -92,8 +98,8 @@ var (
 	bucketReplies       = []byte("replies")
 
 	allBuckets = [][]byte{bucketMeta, bucketDeliveries, bucketDeliveryIDs, bucketPending, bucketBodies, bucketRepos,
-		bucketProjects, bucketProjectNames, bucketBuilds, bucketOrder, bucketQueued, bucketRunning, bucketCommits, bucketSpecs, bucketNotices,
-		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages, bucketReported,
+		bucketProjects, bucketProjectNames, bucketBuilds, bucketOrder, bucketQueued, bucketTurns, bucketRunning, bucketCommits, bucketSpecs, bucketNotices,
+		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages, bucketReported, bucketLatest, bucketRepoNames,
 		bucketInstallations, bucketApprovals, bucketPulls, bucketReplies}
 )
 
@@ -177,6 +183,7 @@ const mapSize = 1 << 30
 
 func (s *Store) initialize() error {
 	return s.db.Update(func(tx *bbolt.Tx) error {
+		older := tx.Bucket(bucketBuilds) != nil && tx.Bucket(bucketLatest) == nil
 		for _, name := range allBuckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -185,6 +192,9 @@ func (s *Store) initialize() error {
 		meta := tx.Bucket(bucketMeta)
 		switch v := string(meta.Get([]byte("version"))); v {
 		case version:
+			if older {
+				return s.fillLatest(tx)
+			}
 			return nil
 		case "":
 		default:

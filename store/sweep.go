@@ -119,6 +119,7 @@ func (tx *Tx) forgetBuild(b *Build) error {
 		tx.bucket(bucketBuilds).Delete(id),
 		tx.bucket(bucketSpecs).Delete(id),
 		tx.bucket(bucketReported).Delete(append(reportedKey(b.ProjectKey, b.Trigger.HeadRef), number(b.Seq)...)),
+		tx.forgetLatest(b),
 		tx.forgetSubject(b.ID, b.Repo, b.Trigger.Commit),
 	)
 }

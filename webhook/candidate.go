@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -51,7 +52,7 @@ func (i *Intake) projectsOf(r store.Repo) (list []Project, reason string, err er
 
 // formerly gives the projects that are configured under a former name of a repository.
 func (i *Intake) formerly(tx *store.Tx, r store.Repo) (list []Project, err error) {
-	known, err := tx.ProjectsOf(r)
+	known, err := tx.ProjectsOf(r, math.MaxInt)
 	for _, k := range known {
 		if !k.Configured || k.As == r.Name {
 			continue

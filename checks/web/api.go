@@ -224,7 +224,9 @@ func (w *Web) answer(c echo.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		list, err = w.shown(tx, c, []store.Build{b}, true)
+		if list, err = w.shown(tx, c, []store.Build{b}, true); err == nil && b.Queued() {
+			_, list[0].WaitsFor, err = waiting(tx, &b)
+		}
 		return err
 	}); err != nil {
 		return err
@@ -339,7 +341,11 @@ func (w *Web) apiProjects(c echo.Context) error {
 	if err := w.Store.View(func(tx *store.Tx) error {
 		list, err := tx.Projects()
 		for _, p := range list {
-			answer = append(answer, Project{p.Name, p.Repo.Name, p.Repo.Forge, p.Repo.Private, p.Repo.DefaultBranch, p.Builds})
+			badge, err := badgePath(tx, p)
+			if err != nil {
+				return err
+			}
+			answer = append(answer, Project{p.Name, p.Repo.Name, p.Repo.Forge, p.Repo.Private, p.Repo.DefaultBranch, p.Builds, w.base(c) + badge})
 		}
 		return err
 	}); err != nil {
@@ -375,7 +381,7 @@ func (w *Web) apiQueue(c echo.Context) error {
 	if err := w.Store.View(func(tx *store.Tx) error {
 		answer.Obstacle = tx.Obstacle()
 		answer.Waiting, _ = tx.QueueLength()
-		waiting, err := tx.QueuedBuilds(shownQueue)
+		waiting, err := tx.Waiting(shownQueue)
 		if err != nil {
 			return err
 		}
@@ -383,8 +389,15 @@ func (w *Web) apiQueue(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		if answer.Queued, err = w.shown(tx, c, waiting, false); err != nil {
+		builds := make([]store.Build, len(waiting))
+		for i := range waiting {
+			builds[i] = waiting[i].Build
+		}
+		if answer.Queued, err = w.shown(tx, c, builds, false); err != nil {
 			return err
+		}
+		for i := range waiting {
+			answer.Queued[i].WaitsFor = waitsFor(&waiting[i], answer.Obstacle, len(running))
 		}
 		answer.Running, err = w.shown(tx, c, running, false)
 		return err

@@ -37,6 +37,8 @@ type Build struct {
 	Secondary []Artifacts        `json:"secondaryArtifacts,omitempty"`
 	Reports   []Report           `json:"reports,omitempty"`                      // not in lists
 	Exported  []ExportedVariable `json:"exportedEnvironmentVariables,omitempty"` // not in lists
+
+	WaitsFor string `json:"waitsFor,omitempty"` // of a build in the queue; not in lists but the queue's
 }
 
 // A Source is what is built, and why.
@@ -132,6 +134,7 @@ type Project struct {
 	Private       bool   `json:"private,omitempty"`
 	DefaultBranch string `json:"defaultBranch,omitempty"`
 	Builds        int    `json:"builds"` // how many there were
+	Badge         string `json:"badge"`  // address of the picture that tells how the default branch stands
 }
 
 // A Delivery is what a forge sent, or somebody asked for, and what became of it.
@@ -157,7 +160,7 @@ type DeliveryList struct {
 	Next       uint64     `json:"next,omitempty"` // the before of the list that follows; missing if there is none
 }
 
-// A Queue is the builds that wait, oldest first, and those that run.
+// A Queue is the builds that wait, in the order in which they leave it, and those that run.
 type Queue struct {
 	Obstacle string  `json:"obstacle,omitempty"` // why no build can begin
 	Waiting  int     `json:"waiting"`            // how many wait; Queued has the first 200

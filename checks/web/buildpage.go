@@ -220,27 +220,6 @@ func another(tx *store.Tx, b *store.Build, id string) (*link, error) {
 	return &link{fmt.Sprintf("#%d", other.Number), "/builds/" + id + "?k=" + key, buildState(&other)}, err
 }
 
-// waiting says what a build in the queue waits for, and its place there; 0 if that is far behind.
-func waiting(tx *store.Tx, b *store.Build) (position int, why string, err error) {
-	queued, err := tx.QueuedBuilds(shownQueue)
-	if err != nil {
-		return 0, "", err
-	}
-	position = slices.IndexFunc(queued, func(other store.Build) bool { return other.ID == b.ID }) + 1
-	if why = tx.Obstacle(); why != "" {
-		return position, why, nil
-	}
-	_, running := tx.QueueLength()
-	return position, freeSlot(running), nil
-}
-
-func freeSlot(running int) string {
-	if running == 1 {
-		return "a free slot: 1 build runs now"
-	}
-	return fmt.Sprintf("a free slot: %d builds run now", running)
-}
-
 // phaseViews are the phases of a build with their bars. Those that the buildspec has and that have not begun come too.
 func phaseViews(b *store.Build, now time.Time) []phaseView {
 	start, end := b.Claimed, b.Ended

@@ -64,7 +64,7 @@ func TestQueuePage(t *testing.T) {
 	}
 	says(t, s.get("/queue"), []string{"12 more wait behind these."})
 	last := s.submit(publicRepo)
-	says(t, s.get("/builds/"+last.ID), []string{"Waits for a free slot"}, "in the queue.</div>")
+	says(t, s.get("/builds/"+last.ID), []string{"Waits for a free slot", "It is number 213 in the queue."})
 }
 
 func TestDeliveryPages(t *testing.T) {

@@ -87,8 +87,9 @@ type row struct {
 	Trigger  trigger
 	Now      string // the phase under way, or the first that did not succeed
 	Queued   stamp
-	Took     took // since it got its slot
-	Position int  // in the queue
+	Took     took   // since it got its slot
+	Position int    // in the queue
+	For      string // what it waits for
 }
 
 func rowOf(b *store.Build, now time.Time) row {
@@ -134,6 +135,8 @@ type buildsData struct {
 	Before, Next     uint64
 	Waiting, Running int
 	Obstacle         string
+	Badge            string // path of the project's; empty without a project
+	Markdown         string // that shows it
 }
 
 func (w *Web) buildList(c echo.Context, v *visit) error {
@@ -147,6 +150,14 @@ func (w *Web) buildList(c echo.Context, v *visit) error {
 		d.Obstacle = tx.Obstacle()
 		if d.Projects, err = tx.Projects(); err != nil {
 			return err
+		}
+		if p, ok, err := tx.ProjectByName(d.Project); err != nil {
+			return err
+		} else if ok {
+			if d.Badge, err = badgePath(tx, p); err != nil {
+				return err
+			}
+			d.Markdown = "![build](" + w.base(c) + d.Badge + ")"
 		}
 		list, err := tx.Builds(d.Project, before, listed+1)
 		if len(list) > listed {
@@ -173,20 +184,12 @@ type queueData struct {
 	Obstacle         string
 }
 
-// For is what a build that waits waits for.
-func (d queueData) For(r row) string {
-	if d.Obstacle != "" {
-		return d.Obstacle
-	}
-	return freeSlot(len(d.Running))
-}
-
 func (w *Web) queue(c echo.Context, v *visit) error {
 	var d queueData
 	now := w.Store.Now()
 	err := w.Store.View(func(tx *store.Tx) error {
 		d.Obstacle = tx.Obstacle()
-		waiting, err := tx.QueuedBuilds(shownQueue)
+		waiting, err := tx.Waiting(shownQueue)
 		if err != nil {
 			return err
 		}
@@ -195,9 +198,11 @@ func (w *Web) queue(c echo.Context, v *visit) error {
 			return err
 		}
 		all, _ := tx.QueueLength()
-		d.Waiting, d.Running, d.More = rows(waiting, now), rows(running, now), all-len(waiting)
-		for i := range d.Waiting {
-			d.Waiting[i].Position = i + 1
+		d.Running, d.More = rows(running, now), all-len(waiting)
+		for i := range waiting {
+			r := rowOf(&waiting[i].Build, now)
+			r.Position, r.For = waiting[i].Position, waitsFor(&waiting[i], d.Obstacle, len(running))
+			d.Waiting = append(d.Waiting, r)
 		}
 		return nil
 	})

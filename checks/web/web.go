@@ -4,7 +4,8 @@
 //
 // The pages of a build, which is everything below /builds/<id>, may be read by whoever has a link with the right k
 // (store.LinkKey), by everybody if the repository is public and not one of the built-in forge, and by the administrator.
-// Lists and actions ask for the administrator: on pages by a cookie that logging in with the admin token sets, and a CSRF
+// A badge shows no more than how a branch stands; that of a repository that is not public asks for a k of its own
+// (store.BadgeKey). Lists and actions ask for the administrator: on pages by a cookie that logging in with the admin token sets, and a CSRF
 // token in each form; in the API by the admin token itself. See access.go.
 //
 // # The log
@@ -152,6 +153,7 @@ func (w *Web) Register(e *echo.Echo) {
 		{post, "/logout", w.action(w.logout)},
 		{get, "/assets/:name", w.everybody(w.asset)},
 		{get, "/buildspec.schema.json", w.everybody(w.schema)},
+		{get, "/badge/:forge/*", w.everybody(w.badge)},
 
 		{get, "/builds/:id", w.reader(w.build)},
 		{get, "/builds/:id/events", w.reader(w.events)},

@@ -278,6 +278,9 @@ func showCommand() *cobra.Command {
 			out = plainWriter{out}
 			fmt.Fprintf(out, "%s#%d  %s  %s at %.12s  %s\n%s\n\n", b.Project, b.Number, statusOf(&b), versionOf(&b), b.Source.Commit, b.Source.Title, b.URL)
 			printPhases(out, &b)
+			if b.WaitsFor != "" {
+				fmt.Fprintf(out, "It waits for %s.\n", b.WaitsFor)
+			}
 			printDetails(out, &b)
 			for _, r := range list {
 				fmt.Fprintf(out, "\ncheck %q: %s %s: %s\n", r.Name, r.Status, r.Conclusion, r.Title)

@@ -75,6 +75,9 @@ type BuildSettings struct {
 	Network      string   `yaml:"network"`
 	Sudo         *bool    `yaml:"sudo"`
 	Cache        string   `yaml:"cache"`
+
+	Concurrency *int  `yaml:"concurrency"`
+	Findings    *bool `yaml:"findings"`
 }
 
 // DockerSettings say how the engine is reached.

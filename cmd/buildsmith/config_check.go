@@ -183,6 +183,9 @@ func (c *Config) checkBuilds(key string, b *BuildSettings, wrong func(string, ..
 	if b.Processes < 0 || b.Processes > 0 && b.Processes < 16 {
 		wrong("%s.processes: %d is less than 16", key, b.Processes)
 	}
+	if b.Concurrency != nil && *b.Concurrency < 0 {
+		wrong("%s.concurrency: %d is no number of builds; write how many of the project may run at a time, or 0 for any number", key, *b.Concurrency)
+	}
 	if b.Cache != "" && b.Cache != cacheOn && b.Cache != store.CacheOff && b.Cache != store.CacheForks {
 		wrong("%s.cache: %q is none of on, off, forks", key, b.Cache)
 	}

@@ -69,7 +69,7 @@ proxy: {http: "http://proxy:3128", https: "http://proxy:3128", no: example.org}
 retention: {builds: 30d, logs: 20d, artifacts: 12h, mirrors: 1d, images: 2d}
 region: eu-west-1
 account: "111122223333"
-builds: {image: debian, timeout: 30m, queue-timeout: 2h, memory: 1.5GiB, cpus: 1.5, processes: 100, disk: 5G, log-limit: 10MiB, network: none, sudo: true}
+builds: {image: debian, timeout: 30m, queue-timeout: 2h, memory: 1.5GiB, cpus: 1.5, processes: 100, disk: 5G, log-limit: 10MiB, network: none, sudo: true, concurrency: 2, findings: true}
 projects:
   - name: shop
     repository: octo/shop
@@ -77,7 +77,8 @@ projects:
     image: golang
     variables: {B: "2", A: "1"}
     sudo: false
-  - {name: tools, forge: local, repository: tools, timeout: 5m}
+    concurrency: 0
+  - {name: tools, forge: local, repository: tools, timeout: 5m, findings: false}
 log: {level: debug, format: json}
 `)
 	if err != nil {
@@ -98,6 +99,12 @@ log: {level: debug, format: json}
 	}
 	if len(s.Variables) != 2 || s.Variables[0].Name != "A" || c.Projects[0].Forge != "github" {
 		t.Errorf("%+v %+v", s.Variables, c.Projects[0])
+	}
+	if s.Concurrency != 0 || !s.Findings || s.BaseSpec {
+		t.Errorf("%+v", s)
+	}
+	if s = c.projectSettings(&c.Projects[1]); s.Concurrency != 2 || s.Findings || s.BaseSpec {
+		t.Errorf("%+v", s)
 	}
 	if s = c.projectSettings(&c.Projects[1]); s.Timeout != 5*time.Minute || !s.Sudo {
 		t.Errorf("%+v", s)
@@ -148,8 +155,8 @@ func TestConfigProblems(t *testing.T) {
 		"words": {"checks: all\npull: sometimes\nlog: {level: loud, format: xml}\nslots: -1\nwarm: 500\n", []string{
 			`FILE: checks: "all" is none of phases, build`, `FILE: log.format: "xml" is none of text, json`, `FILE: log.level: "loud" is none of debug, info, warn, error`,
 			`FILE: pull: "sometimes" is none of missing, always, never`, "FILE: slots: -1 is not between 1 and 1000", "FILE: warm: 500 is not between 0 and 100"}},
-		"builds": {"builds: {timeout: 48h, memory: 1MiB, cpus: -1, processes: 3, network: half}\n", []string{
-			"FILE: builds.cpus: -1 is no number of cores", "FILE: builds.memory: 1048576 bytes are less than 16MiB", `FILE: builds.network: "half" is none of full, none`,
+		"builds": {"builds: {timeout: 48h, memory: 1MiB, cpus: -1, processes: 3, concurrency: -1, network: half}\n", []string{
+			"FILE: builds.concurrency: -1 is no number of builds; write how many of the project may run at a time, or 0 for any number", "FILE: builds.cpus: -1 is no number of cores", "FILE: builds.memory: 1048576 bytes are less than 16MiB", `FILE: builds.network: "half" is none of full, none`,
 			"FILE: builds.processes: 3 is less than 16", "FILE: builds.timeout: 48h0m0s is not between 1s and 36h"}},
 		"variables": {"projects:\n  - name: shop\n    repository: r\n    variables:\n      A: {typ: x}\n      B: [x]\n      C: {type: PARAMETER_STORE}\n      D: {type: {}, value: d}\n", []string{
 			`FILE:5: "typ" does not belong to a variable; write a text, or {type: PARAMETER_STORE, value: NAME}`,

@@ -165,7 +165,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		}
 		sources, publishers[local.Name] = append(sources, source), local.Publisher{}
 	}
-	s.intake = webhook.New(webhook.Config{Store: s.store, Sources: sources, Projects: c.configured, Settings: c.settings(), Rules: c.rules(nil), Commands: c.Commands.commands(), Log: s.log})
+	s.intake = webhook.New(webhook.Config{Store: s.store, Sources: sources, Projects: c.configured, Settings: c.settings(), Rules: c.rules(nil), Commands: c.Commands.commands(), ChangedFiles: s.changedFiles, Log: s.log})
 	s.reporter = checks.New(checks.Config{Store: s.store, Publishers: publishers, Log: s.log,
 		Options: checks.Options{Phases: c.Checks == "phases", URL: s.page}})
 	s.runner = runner.New(runner.Config{

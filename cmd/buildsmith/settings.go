@@ -118,6 +118,7 @@ func (c *Config) settings() store.Settings {
 		Image: b.Image, Timeout: time.Duration(b.Timeout), QueueTimeout: time.Duration(b.QueueTimeout),
 		Memory: int64(b.Memory), CPUs: b.CPUs, Processes: b.Processes, Disk: int64(b.Disk), LogLimit: int64(b.LogLimit),
 		Network: b.Network, Sudo: b.Sudo != nil && *b.Sudo, Cache: cacheSetting(b.Cache), BaseSpec: c.baseSpec(nil),
+		Concurrency: set(b.Concurrency, 0), Findings: set(b.Findings, false),
 	}
 }
 
@@ -150,7 +151,7 @@ func (c *Config) projectSettings(p *ProjectSettings) store.Settings {
 	if p.Cache != "" {
 		s.Cache = cacheSetting(p.Cache)
 	}
-	s.BaseSpec = c.baseSpec(p)
+	s.Concurrency, s.Findings, s.BaseSpec = set(p.Concurrency, s.Concurrency), set(p.Findings, s.Findings), c.baseSpec(p)
 	s.NoArtifacts, s.SecondaryArtifacts = p.Artifacts != nil && !*p.Artifacts, p.SecondaryArtifacts
 	names := make([]string, 0, len(p.Variables))
 	for name := range p.Variables {
@@ -161,6 +162,14 @@ func (c *Config) projectSettings(p *ProjectSettings) store.Settings {
 		s.Variables = append(s.Variables, store.Variable{Name: name, Value: p.Variables[name].Value, Type: p.Variables[name].Type})
 	}
 	return s
+}
+
+// set is the value that was given, or the standard one.
+func set[T any](value *T, standard T) T {
+	if value == nil {
+		return standard
+	}
+	return *value
 }
 
 func override[T comparable](value *T, by T) {

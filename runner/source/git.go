@@ -135,6 +135,9 @@ func lastLines(text string) string {
 // ErrGone says that the forge has the wanted commit or ref no longer: the author's failure.
 var ErrGone = errors.New("gone")
 
+// ErrNoFile says that a name leads to no regular file, or can lead to none: the author's failure.
+var ErrNoFile = errors.New("no regular file")
+
 // ErrTooLarge says that a commit has more than can be checked out, or longer names: the author's failure.
 var ErrTooLarge = errors.New("too large")
 

@@ -273,7 +273,7 @@ func (l *Lease) Files(ctx context.Context, commit string) ([]string, error) {
 	}
 	names := &bounded{room: maxFileNames}
 	if err := l.mirrors.git.runTo(ctx, names, l.mirror.path, nil, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit); err != nil {
-		if names.room == 0 {
+		if names.full {
 			err = ErrTooLarge
 		}
 		return nil, fmt.Errorf("listing the files of %s: %w", commit, err)
@@ -285,11 +285,12 @@ func (l *Lease) Files(ctx context.Context, commit string) ([]string, error) {
 type bounded struct {
 	text []byte
 	room int
+	full bool // there was more
 }
 
 func (b *bounded) Write(text []byte) (int, error) {
 	if len(text) > b.room {
-		b.room = 0
+		b.text, b.room, b.full = append(b.text, text[:b.room]...), 0, true
 		return 0, io.ErrShortWrite
 	}
 	b.room -= len(text)

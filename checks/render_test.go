@@ -135,8 +135,8 @@ func TestRenderProblems(t *testing.T) {
 	b.Leave(store.PhaseDownloadSource, at(1), store.Failed, "YAML_FILE_ERROR", "ci/build.yml:5:9: wrong")
 	b.End(store.Failed, at(1))
 	r := Render(b, options)[0]
-	want := []Annotation{{Path: "ci/build.yml", Line: 5, Column: 9, Failure: true, Title: "buildspec", Message: b.Problems[0].Message},
-		{Path: "ci/build.yml", Line: 7, Column: 1, Title: "buildspec", Message: "unknown key"}}
+	want := []Annotation{{Path: "ci/build.yml", Line: 5, Column: 9, Level: LevelFailure, Title: "buildspec", Message: b.Problems[0].Message},
+		{Path: "ci/build.yml", Line: 7, Column: 1, Level: LevelWarning, Title: "buildspec", Message: "unknown key"}}
 	if !slices.Equal(r.Annotations, want) {
 		t.Errorf("%+v", r.Annotations)
 	}

@@ -29,6 +29,8 @@ const (
 	TimedOut       = "timed_out"
 	Skipped        = "skipped"
 	ActionRequired = "action_required"
+
+	Errored = "error" // of a status or deployment: not the author's failure
 )
 
 // A Kind is what a report is at a forge.
@@ -83,9 +85,31 @@ type Annotation struct {
 	Path    string
 	Line    int
 	Column  int // 0 if not known
-	Failure bool
+	Level   string
 	Title   string
 	Message string
+}
+
+// Levels of an annotation, GitHub's words.
+const (
+	LevelFailure = "failure"
+	LevelWarning = "warning"
+	LevelNotice  = "notice"
+)
+
+// Names of comments. One with the name SummaryName is changed as the builds go on; a pull request has one at most. A reply is
+// sent once.
+const (
+	SummaryName = "summary"
+	ReplyName   = "reply"
+)
+
+// Key tells the reports of a subject apart: a status may have the name of a check.
+func (r *Report) Key() string {
+	if r.Kind == KindCheck {
+		return r.Name
+	}
+	return string(r.Kind) + "\x00" + r.Name
 }
 
 // Digest changes when a report does.
@@ -136,7 +160,7 @@ func RenderNotice(n *store.Notice, o Options) Report {
 
 // RenderReply gives the report of a reply.
 func RenderReply(r *store.Reply) Report {
-	return Report{Kind: KindComment, Name: "reply", ExternalID: r.ID, Status: Completed, Conclusion: Success, Started: r.Created, Completed: r.Created,
+	return Report{Kind: KindComment, Name: ReplyName, ExternalID: r.ID, Status: Completed, Conclusion: Success, Started: r.Created, Completed: r.Created,
 		PullRequest: r.PullRequest, Summary: r.Body}
 }
 
@@ -196,7 +220,11 @@ func phaseReport(b *store.Build, phase, url string) Report {
 func annotations(b *store.Build) (list []Annotation, more int) {
 	if b.Spec != "" && b.Spec != "the project's buildspec" {
 		for _, p := range b.Problems {
-			list = append(list, Annotation{Path: b.Spec, Line: max(p.Line, 1), Column: p.Column, Failure: !p.Warning, Title: "buildspec", Message: p.Message})
+			level := LevelFailure
+			if p.Warning {
+				level = LevelWarning
+			}
+			list = append(list, Annotation{Path: b.Spec, Line: max(p.Line, 1), Column: p.Column, Level: level, Title: "buildspec", Message: p.Message})
 		}
 	}
 	if !b.Done() {

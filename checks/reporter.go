@@ -34,6 +34,9 @@ type Publisher interface {
 // ErrRefused says that a forge will never take a report.
 var ErrRefused = errors.New("refused")
 
+// ErrGone says that a forge no longer has what is to be updated. It comes with ErrRefused.
+var ErrGone = errors.New("gone")
+
 // A WaitError says that a forge takes nothing before a time.
 type WaitError struct {
 	Until time.Time

@@ -138,7 +138,7 @@ func testAnnotations(b *store.Build, room int) (list []Annotation, more int) {
 			if message == "" {
 				message = "The test failed."
 			}
-			list = append(list, Annotation{Path: file, Line: line, Failure: true, Title: title, Message: message})
+			list = append(list, Annotation{Path: file, Line: line, Level: LevelFailure, Title: title, Message: message})
 		}
 	}
 	return list, more

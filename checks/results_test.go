@@ -56,8 +56,8 @@ func TestRenderReports(t *testing.T) {
 		}
 	}
 	want := []Annotation{
-		{Path: "test/cart_test.go", Line: 42, Failure: true, Title: "shop.Cart.rounds, newly failing", Message: "panic: ``` red"},
-		{Path: "cart_test.go", Line: 7, Failure: true, Title: "old", Message: "expected 1\ngot 2"},
+		{Path: "test/cart_test.go", Line: 42, Level: LevelFailure, Title: "shop.Cart.rounds, newly failing", Message: "panic: ``` red"},
+		{Path: "cart_test.go", Line: 7, Level: LevelFailure, Title: "old", Message: "expected 1\ngot 2"},
 	}
 	if !slices.Equal(own.Annotations, want) {
 		t.Errorf("annotations %+v, want %+v", own.Annotations, want)

@@ -74,6 +74,7 @@ func (b *board) Find(_ context.Context, _ store.Repo, r *Report) (string, error)
 	return "", nil
 }
 
+func (b *board) Has(Kind) bool               { return true }
 func (b *board) Account(r store.Repo) string { return r.ID }
 func (b *board) Pace() (time.Duration, int)  { return b.pace, 2 }
 

@@ -28,7 +28,7 @@
 //	specs          build id => text of the buildspec
 //	notices        notice id => Notice
 //	unsaid         build, notice or reply id => empty: the forge may have to be told something
-//	told           build, notice or reply id NUL name of the report => Told
+//	told           build, notice, reply or pull request id NUL key of the report => Told
 //	sandboxes      sandbox id => WaitingSandbox: started for a build to come
 //	images         image name => when a build last used an image that was pulled for one
 //	secrets, secret-values   see secret.go

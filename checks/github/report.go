@@ -235,6 +235,9 @@ func (a *App) Find(ctx context.Context, r store.Repo, report *checks.Report) (st
 	}
 }
 
+// Has implements checks.Publisher.
+func (a *App) Has(checks.Kind) bool { return true }
+
 // Account implements checks.Publisher.
 func (a *App) Account(r store.Repo) string { return strconv.FormatInt(r.Installation, 10) }
 

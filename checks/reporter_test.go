@@ -19,14 +19,15 @@ import (
 type board struct {
 	mu      sync.Mutex
 	checks  map[string]*Report // by remote id
-	history []string           // "create name status", "update ...", "find ..."
+	history []string           // "create name status", "update ...", "find ..."; behind the kind of what is no check
+	lacks   Kind               // it has no place for these
 	fail    func(op string, r *Report) error
 	lose    bool // the answer of the next create
 	pace    time.Duration
 }
 
 func (b *board) did(op string, r *Report) error {
-	b.history = append(b.history, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", op, r.Name, r.Status, r.Conclusion)))
+	b.history = append(b.history, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", r.Kind, op, r.Name, r.Status, r.Conclusion)))
 	if b.fail != nil {
 		return b.fail(op, r)
 	}
@@ -39,7 +40,7 @@ func (b *board) Create(_ context.Context, _ store.Repo, r *Report) (string, erro
 	if err := b.did("create", r); err != nil {
 		return "", err
 	}
-	id := fmt.Sprint(len(b.checks) + 1)
+	id := fmt.Sprint(len(b.history))
 	c := *r
 	b.checks[id] = &c
 	if b.lose {
@@ -67,14 +68,14 @@ func (b *board) Find(_ context.Context, _ store.Repo, r *Report) (string, error)
 		return "", err
 	}
 	for id, c := range b.checks {
-		if c.ExternalID == r.ExternalID && c.Name == r.Name {
+		if c.ExternalID == r.ExternalID && c.Key() == r.Key() {
 			return id, nil
 		}
 	}
 	return "", nil
 }
 
-func (b *board) Has(Kind) bool               { return true }
+func (b *board) Has(kind Kind) bool          { return kind == KindCheck || kind != b.lacks }
 func (b *board) Account(r store.Repo) string { return r.ID }
 func (b *board) Pace() (time.Duration, int)  { return b.pace, 2 }
 
@@ -100,14 +101,17 @@ type office struct {
 	store *store.Store
 	board *board
 	forge string // whose publisher the reporter has
-	mu    sync.Mutex
-	now   time.Time
-	stop  func()
+
+	options  Options
+	reporter *Reporter
+	mu       sync.Mutex
+	now      time.Time
+	stop     func()
 }
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{t: t, now: begin, forge: "test", board: &board{checks: map[string]*Report{}}, stop: func() {}}
+	o := &office{t: t, now: begin, forge: "test", options: options, board: &board{checks: map[string]*Report{}}, stop: func() {}}
 	s, err := store.Open(t.TempDir(), store.Options{Now: func() time.Time { o.mu.Lock(); defer o.mu.Unlock(); return o.now }})
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +123,8 @@ func newOffice(t *testing.T) *office {
 
 func (o *office) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := New(Config{Store: o.store, Publishers: map[string]Publisher{o.forge: o.board}, Options: options, Log: slog.New(slog.DiscardHandler)})
+	r := New(Config{Store: o.store, Publishers: map[string]Publisher{o.forge: o.board}, Options: o.options, Log: slog.New(slog.DiscardHandler)})
+	o.reporter = r
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
 	o.stop = func() { cancel(); running.Wait(); o.stop = func() {} }
@@ -135,12 +140,17 @@ func (o *office) advance(d time.Duration) {
 	}
 }
 
-func (o *office) submit(commit string) (b store.Build) {
+func (o *office) submit(commit string) store.Build {
+	o.t.Helper()
+	return o.submitBuild(store.Build{Check: "buildsmith", Trigger: store.Trigger{Commit: commit}})
+}
+
+func (o *office) submitBuild(wanted store.Build) (b store.Build) {
 	o.t.Helper()
 	if err := o.store.Update(func(tx *store.Tx) error {
 		p, err := tx.Project(store.Repo{Forge: "test", ID: "1", Name: "o/r"}, "")
 		if err == nil {
-			b, err = tx.Submit(p, store.Build{Check: "buildsmith", Trigger: store.Trigger{Commit: commit}})
+			b, err = tx.Submit(p, wanted)
 		}
 		return err
 	}); err != nil {

@@ -25,10 +25,15 @@ type Config struct {
 		Certificate string `yaml:"certificate"`
 		Key         string `yaml:"key"`
 	} `yaml:"tls"`
-	GitHub     *GitHub             `yaml:"github"`
-	LocalForge *bool               `yaml:"local-forge"`
-	MaxPush    Size                `yaml:"max-push"`
-	Checks     string              `yaml:"checks"`
+	GitHub     *GitHub `yaml:"github"`
+	LocalForge *bool   `yaml:"local-forge"`
+	MaxPush    Size    `yaml:"max-push"`
+	Checks     string  `yaml:"checks"`
+
+	Statuses       string `yaml:"statuses"`
+	StatusContext  string `yaml:"status-context"`
+	SummaryComment bool   `yaml:"summary-comment"`
+
 	Builds     BuildSettings       `yaml:"builds"`
 	Slots      int                 `yaml:"slots"`
 	Warm       *int                `yaml:"warm"`
@@ -114,7 +119,10 @@ type ProjectSettings struct {
 	Variables          map[string]Variable `yaml:"variables"`
 	Artifacts          *bool               `yaml:"artifacts"`
 	SecondaryArtifacts []string            `yaml:"secondary-artifacts"`
-	BuildSettings      `yaml:",inline"`
+
+	Environment *EnvironmentSettings `yaml:"environment"`
+
+	BuildSettings `yaml:",inline"`
 }
 
 // LogSettings are those of the server's own log.

@@ -115,9 +115,9 @@ func TestConfigProblems(t *testing.T) {
 		want []string
 	}{
 		"unknown keys": {"listn: x\ngithub:\n  appid: 1\nprojects:\n  - {nam: x}\n", []string{
-			`FILE:1: unknown key "listn"; known here: listen, url, data, reserve, tls, github, local-forge, max-push, checks, builds, slots, warm, pull, docker, registries, ca-bundle, proxy, retention, caches, secrets, region, account, projects, log`,
+			`FILE:1: unknown key "listn"; known here: listen, url, data, reserve, tls, github, local-forge, max-push, checks, statuses, status-context, summary-comment, builds, slots, warm, pull, docker, registries, ca-bundle, proxy, retention, caches, secrets, region, account, projects, log`,
 			`FILE:3: unknown key "appid"; known here: app-id, private-key, webhook-secrets, url`,
-			`FILE:5: unknown key "nam"; known here: name, forge, repository, buildspec, variables, artifacts, secondary-artifacts, image, timeout, queue-timeout, memory, cpus, processes, disk, log-limit, network, sudo, cache`}},
+			`FILE:5: unknown key "nam"; known here: name, forge, repository, buildspec, variables, artifacts, secondary-artifacts, environment, image, timeout, queue-timeout, memory, cpus, processes, disk, log-limit, network, sudo, cache`}},
 		"wrong types": {"slots: many\nreserve: lots\nretention: {builds: soon}\nlocal-forge: [x]\n", []string{
 			`FILE:1: "many" is a text where a whole number belongs`,
 			`FILE:2: "lots" is no size; write a number of bytes, or one such as 512MiB or 20GiB`,

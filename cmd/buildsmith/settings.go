@@ -19,6 +19,7 @@ func (c *Config) fill() {
 	setDefault(&c.Listen, "127.0.0.1:8080")
 	setDefault(&c.Data, defaultData())
 	setDefault(&c.Checks, "phases")
+	setDefault(&c.Statuses, statusesOff)
 	setDefault(&c.Pull, docker.PullMissing)
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
@@ -151,6 +152,7 @@ func (c *Config) projectSettings(p *ProjectSettings) store.Settings {
 		s.Cache = cacheSetting(p.Cache)
 	}
 	s.NoArtifacts, s.SecondaryArtifacts = p.Artifacts != nil && !*p.Artifacts, p.SecondaryArtifacts
+	s.Environment = p.Environment.environment()
 	names := make([]string, 0, len(p.Variables))
 	for name := range p.Variables {
 		names = append(names, name)

@@ -93,11 +93,9 @@ func (r *Reporter) letters() (letters []letter, settled []settlement, silent []s
 	written := map[string]bool{}
 	for i := range files {
 		file := &files[i]
-		mine, done := r.write(file, now)
-		left := false
+		mine, done, left := r.write(file, now)
 		settled = append(settled, done...)
 		for _, l := range mine {
-			left = true
 			if pause := l.pause(now); pause > 0 {
 				wait = min(wait, pause)
 				continue
@@ -190,8 +188,9 @@ func later(s store.Subject, builds []store.Build, notices []store.Notice) bool {
 	return slices.ContainsFunc(notices, func(n store.Notice) bool { return n.Check == check && n.ID != id && n.Created.After(made) })
 }
 
-// write gives the letters of a subject, and what is settled without one.
-func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settled []settlement) {
+// write gives the letters of a subject, and what is settled without one. There is something left to tell if there are letters, or
+// if it has to wait for the repository.
+func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settled []settlement, left bool) {
 	publisher := r.Publishers[file.repo.Forge]
 	single := r.account(publisher, file.repo).single(now)
 	instead := r.Options.Statuses == StatusesInstead && publisher.Has(KindStatus)
@@ -206,11 +205,12 @@ func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settle
 				told.GivenUp, told.Problem = true, file.gone
 				settled = append(settled, settlement{id, report.Key(), told})
 			}
+			left = left || report.Status != Completed
 			return
 		}
 		l := letter{subject: file.Subject, id: id, repo: file.repo, report: report, told: told, rank: rankChange, order: report.Started}
 		l.setRank(instead)
-		letters = append(letters, l)
+		letters, left = append(letters, l), true
 	}
 	for _, report := range r.render(file) {
 		told := file.told[report.Key()]
@@ -240,7 +240,7 @@ func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settle
 			}
 		}
 	}
-	return letters, settled
+	return letters, settled, left
 }
 
 // setRank says what goes first. Statuses that stand instead of checks are what people wait for.

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +21,12 @@ type board struct {
 	mu      sync.Mutex
 	checks  map[string]*Report // by remote id
 	history []string           // "create name status", "update ...", "find ..."; behind the kind of what is no check
+	repos   []string           // name and installation of each request's
 	lacks   Kind               // it has no place for these
 	fail    func(op string, r *Report) error
 	lose    bool // the answer of the next create
 	pace    time.Duration
+	burst   int // 2
 }
 
 func (b *board) did(op string, r *Report) error {
@@ -34,9 +37,10 @@ func (b *board) did(op string, r *Report) error {
 	return nil
 }
 
-func (b *board) Create(_ context.Context, _ store.Repo, r *Report) (string, error) {
+func (b *board) Create(_ context.Context, repo store.Repo, r *Report) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.repos = append(b.repos, fmt.Sprint(repo.Name, " ", repo.Installation))
 	if err := b.did("create", r); err != nil {
 		return "", err
 	}
@@ -50,9 +54,10 @@ func (b *board) Create(_ context.Context, _ store.Repo, r *Report) (string, erro
 	return id, nil
 }
 
-func (b *board) Update(_ context.Context, _ store.Repo, remote string, r, _ *Report) error {
+func (b *board) Update(_ context.Context, repo store.Repo, remote string, r, _ *Report) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.repos = append(b.repos, fmt.Sprint(repo.Name, " ", repo.Installation))
 	if err := b.did("update", r); err != nil {
 		return err
 	}
@@ -77,7 +82,7 @@ func (b *board) Find(_ context.Context, _ store.Repo, r *Report) (string, error)
 
 func (b *board) Has(kind Kind) bool          { return kind == KindCheck || kind != b.lacks }
 func (b *board) Account(r store.Repo) string { return r.ID }
-func (b *board) Pace() (time.Duration, int)  { return b.pace, 2 }
+func (b *board) Pace() (time.Duration, int)  { return b.pace, cmp.Or(b.burst, 2) }
 
 func (b *board) shown() map[string]string {
 	b.mu.Lock()

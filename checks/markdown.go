@@ -16,22 +16,68 @@ import (
 // maxSummary is how many characters a summary may have: GitHub's limit.
 const maxSummary = 65_535
 
-// limit cuts a summary that is too long, and says that it did.
+// limit cuts a summary that is too long, and says that it did. It cuts between lines, and closes a block of code that it has cut:
+// what is left shows what it did before.
 func limit(summary string) string {
-	const mark = "\n\n… cut: the page behind this check has all of it."
+	const mark = "\n… cut: the page behind this check has all of it."
 	if utf8.RuneCountInString(summary) <= maxSummary {
 		return summary
 	}
 	runes := []rune(summary)
-	return string(runes[:maxSummary-utf8.RuneCountInString(mark)]) + mark
+	room := maxSummary - utf8.RuneCountInString(mark)
+	head := string(runes[:room])
+	for {
+		head = head[:strings.LastIndexByte(head, '\n')+1]
+		fence := openFence(head)
+		if head == "" || utf8.RuneCountInString(head)+len(fence) <= room {
+			return head + fence + mark
+		}
+		head = strings.TrimSuffix(head, "\n")
+	}
 }
 
-var special = strings.NewReplacer(
-	"\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "<", "&lt;", ">", "&gt;", "|", "\\|", "#", "\\#",
-	"@", "@\u200d", "!", "\\!", "~", "\\~", "\r", "", "\n", " ")
+// openFence is what closes the fenced block at the end of a text, with its line end; empty if none is open.
+func openFence(s string) string {
+	open := 0
+	for line := range strings.Lines(s) {
+		line = strings.TrimRight(line, "\n")
+		n := len(line) - len(strings.TrimLeft(line, "`"))
+		switch {
+		case open == 0 && n >= 3 && !strings.Contains(line[n:], "`"):
+			open = n
+		case open > 0 && n >= open && n == len(line):
+			open = 0
+		}
+	}
+	if open == 0 {
+		return ""
+	}
+	return strings.Repeat("`", open) + "\n"
+}
 
-// text is what somebody else wrote, as Markdown that shows it and does nothing: no link, no image, no mention.
-func text(s string) string { return special.Replace(Plain(s)) }
+// special are the characters that mean something in Markdown, and those that GitHub finds references by after it: they get
+// a joiner that nobody sees.
+var special = strings.NewReplacer(
+	"\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "<", "&lt;", ">", "&gt;", "&", "&amp;", "|", "\\|",
+	"#", "\\#"+joiner, "@", "@"+joiner, "!", "\\!", "~", "\\~", "$", "\\$", "://", ":"+joiner+"//", "\r", "", "\n", " ", "\t", " ")
+
+const joiner = "\u200d"
+
+var (
+	// atStart is what makes a list, a heading or a rule of a line that begins with it.
+	atStart = regexp.MustCompile(`^([-+=]|\d{1,9}[.)])`)
+	// linked is what becomes a link without any mark.
+	linked = regexp.MustCompile(`(?i)(\bwww|\bgh)([.-])`)
+)
+
+// text is what somebody else wrote, as Markdown that shows it and does nothing: no link, no image, no mention, no list.
+func text(s string) string {
+	s = linked.ReplaceAllString(special.Replace(strings.TrimSpace(Plain(s))), "$1"+joiner+"$2")
+	if m := atStart.FindString(s); m != "" {
+		s = m[:len(m)-1] + "\\" + s[len(m)-1:]
+	}
+	return s
+}
 
 // code is text between backquotes, fit for a table.
 func code(s string) string {
@@ -174,16 +220,19 @@ func withTests(b *store.Build, title string) string {
 	return title
 }
 
-// summary is a build in Markdown: its phases, its reports, what failed, what it left. So many failing tests are not annotated
+// summary is a build in Markdown: its phases, its reports, what failed, what it left. So many remarks are not annotated
 // for want of room.
 func summary(b *store.Build, o Options, unannotated int) string {
 	page := o.URL(b.ID, b.Repo)
 	var s, rest strings.Builder
+	for _, note := range b.Notes {
+		s.WriteString("**Note:** " + text(cut(Plain(note), shownNote)) + "\n\n")
+	}
 	switch {
 	case b.Queued():
 		s.WriteString("The build waits for a free slot.\n\n")
 	case b.Done() && b.Status != store.Succeeded:
-		s.WriteString(text(headline(b)) + "\n\n")
+		s.WriteString(text(cut(headline(b), shownReason)) + "\n\n")
 		if b.Status == store.Fault {
 			s.WriteString("This is a fault of the build server, not of the commit.")
 			if b.RerunBy != "" {
@@ -208,7 +257,7 @@ func summary(b *store.Build, o Options, unannotated int) string {
 		s.WriteString(failure(b.Failure))
 	}
 	if unannotated > 0 {
-		fmt.Fprintf(&rest, "\n%d more failing tests that name a line have no annotation: a check has %d at most.\n", unannotated, maxAnnotations)
+		fmt.Fprintf(&rest, "\n%d more remarks on lines have no annotation: a check has %d at most.\n", unannotated, maxAnnotations)
 	}
 	artifacts(&rest, b, page)
 	fmt.Fprintf(&rest, "\n[Log and details](%s)\n", page)

@@ -135,8 +135,8 @@ func TestRenderProblems(t *testing.T) {
 	b.Leave(store.PhaseDownloadSource, at(1), store.Failed, "YAML_FILE_ERROR", "ci/build.yml:5:9: wrong")
 	b.End(store.Failed, at(1))
 	r := Render(b, options)[0]
-	want := []Annotation{{Path: "ci/build.yml", Line: 5, Column: 9, Failure: true, Title: "buildspec", Message: b.Problems[0].Message},
-		{Path: "ci/build.yml", Line: 7, Column: 1, Title: "buildspec", Message: "unknown key"}}
+	want := []Annotation{{Path: "ci/build.yml", Line: 5, Column: 9, Level: LevelFailure, Title: "buildspec", Message: b.Problems[0].Message},
+		{Path: "ci/build.yml", Line: 7, Column: 1, Level: LevelWarning, Title: "buildspec", Message: "unknown key"}}
 	if !slices.Equal(r.Annotations, want) {
 		t.Errorf("%+v", r.Annotations)
 	}
@@ -160,12 +160,16 @@ func TestRenderNotice(t *testing.T) {
 // TestHostileText holds what builds put into reports to do something there.
 func TestHostileText(t *testing.T) {
 	for in, want := range map[string]string{
-		"[x](http://evil)":              `\[x\](http://evil)`,
-		"![x](http://evil)":             `\!\[x\](http://evil)`,
+		"[x](http://evil)":              "\\[x\\](http:\u200d//evil)",
+		"![x](http://evil)":             "\\!\\[x\\](http:\u200d//evil)",
 		"<img src=x>":                   "&lt;img src=x&gt;",
 		"@octocat":                      "@\u200doctocat",
-		"a|b`c`*d*_e_#f~g":              "a\\|b\\`c\\`\\*d\\*\\_e\\_\\#f\\~g",
+		"a|b`c`*d*_e_#f~g":              "a\\|b\\`c\\`\\*d\\*\\_e\\_\\#\u200df\\~g",
 		"line\nbreak":                   "line break",
+		"see www.evil.org gh-1":         "see www\u200d.evil.org gh\u200d-1",
+		"- list":                        `\- list`,
+		"12. list":                      `12\. list`,
+		"&lt;b&gt; $HOME":               `&amp;lt;b&amp;gt; \$HOME`,
 		"\x1b]8;;http://evil\x07x\x1b]": "x",
 		"\x1b[31mred\x1b[0m\x07\x00":    "red",
 		"10%\r50%\r100%":                "100%",

@@ -29,6 +29,8 @@ const (
 	TimedOut       = "timed_out"
 	Skipped        = "skipped"
 	ActionRequired = "action_required"
+
+	Errored = "error" // of a status or deployment: not the author's failure
 )
 
 // A Kind is what a report is at a forge.
@@ -76,6 +78,8 @@ type Report struct {
 	PullRequest int                `json:",omitempty"` // of a comment
 	Ref         string             `json:",omitempty"` // of a deployment: refs/heads/...
 	Environment *store.Environment `json:",omitempty"` // of a deployment
+
+	Phase bool `json:"-"` // it is the check of a phase
 }
 
 // An Annotation is a remark on a line of a file.
@@ -83,9 +87,31 @@ type Annotation struct {
 	Path    string
 	Line    int
 	Column  int // 0 if not known
-	Failure bool
+	Level   string
 	Title   string
 	Message string
+}
+
+// Levels of an annotation, GitHub's words.
+const (
+	LevelFailure = "failure"
+	LevelWarning = "warning"
+	LevelNotice  = "notice"
+)
+
+// Names of comments. One with the name SummaryName is changed as the builds go on; a pull request has one at most. A reply is
+// sent once.
+const (
+	SummaryName = "summary"
+	ReplyName   = "reply"
+)
+
+// Key tells the reports of a subject apart: a status may have the name of a check.
+func (r *Report) Key() string {
+	if r.Kind == KindCheck {
+		return r.Name
+	}
+	return string(r.Kind) + "\x00" + r.Name
 }
 
 // Digest changes when a report does.
@@ -100,15 +126,20 @@ func (r *Report) Digest() string {
 
 // Options are how reports are rendered.
 type Options struct {
-	Phases bool // one check for each phase that has commands, beside that of the build
+	Phases         bool   // one check for each phase that has commands, beside that of the build
+	Statuses       string // StatusesOff, StatusesBeside or StatusesInstead
+	StatusContext  string // ContextCodeBuild, or a text with ContextVariables; empty for the name of the check
+	Region         string // of contexts in CodeBuild's form
+	SummaryComment bool   // a pull request has one comment that says how its builds stand
 	// URL gives the address of the page of a build or notice.
 	URL func(id string, r store.Repo) string
 }
 
-// Render gives the reports of a build: the build's own first, then those of its phases in their order.
+// Render gives the reports of a build: the build's own first, then those of its phases in their order, its commit status if
+// there are any, and the deployment that it is.
 func Render(b *store.Build, o Options) []Report {
 	url := o.URL(b.ID, b.Repo)
-	own := Report{Name: b.Check, ExternalID: b.ID, Commit: b.Trigger.Commit, URL: url}
+	own := Report{Name: checkName(b.Check), ExternalID: b.ID, Commit: b.Trigger.Commit, URL: url}
 	own.Status, own.Conclusion = buildState(b)
 	own.Started = b.Created
 	if own.Status == Completed {
@@ -116,27 +147,57 @@ func Render(b *store.Build, o Options) []Report {
 	}
 	list, more := annotations(b)
 	own.Annotations, own.Title, own.Summary = list, title(b), summary(b, o, more)
-	reports := []Report{own}
-	if !o.Phases {
-		return reports
+	if b.Done() {
+		if b.Status != store.Succeeded {
+			own.Actions = append(own.Actions, Action{"Re-run failed", "Repeat this build", ActionRerunFailed})
+		}
+		own.Actions = append(own.Actions, Action{"Re-run clean", "Repeat this build without its caches", ActionRerunClean})
 	}
-	for _, phase := range b.Skeleton {
-		reports = append(reports, phaseReport(b, phase, url))
+	reports := []Report{own}
+	if o.Phases {
+		for _, phase := range b.Skeleton {
+			reports = append(reports, phaseReport(b, phase, url))
+		}
+	}
+	if o.Statuses != StatusesOff {
+		reports = append(reports, buildStatus(b, o))
+	}
+	if d, ok := deployment(b, o); ok {
+		reports = append(reports, d)
 	}
 	return reports
 }
 
+// maxName is how many characters the name of a check has at most.
+const maxName = 100
+
+// checkName is a name that is not too long. One that is ends in what tells it from others that begin alike, so that it is the
+// same for every build.
+func checkName(name string) string {
+	runes := []rune(name)
+	if len(runes) <= maxName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	mark := "~" + hex.EncodeToString(sum[:4])
+	return string(runes[:maxName-len(mark)]) + mark
+}
+
 // RenderNotice gives the report of a notice.
 func RenderNotice(n *store.Notice, o Options) Report {
-	return Report{
-		Name: n.Check, ExternalID: n.ID, Commit: n.Trigger.Commit, URL: o.URL(n.ID, n.Repo), Status: Completed, Conclusion: n.Conclusion,
-		Started: n.Created, Completed: n.Created, Title: n.Title, Summary: text(n.Reason),
+	r := Report{
+		Name: checkName(n.Check), ExternalID: n.ID, Commit: n.Trigger.Commit, URL: o.URL(n.ID, n.Repo), Status: Completed, Conclusion: n.Conclusion,
+		Started: n.Created, Completed: n.Created, Title: Plain(n.Title), Summary: text(cut(Plain(n.Reason), shownReason)),
 	}
+	if n.Conclusion == store.ActionRequired && n.Trigger.PullRequest != 0 {
+		r.Actions = []Action{{"Approve and build", "Build this commit of the pull request", ActionApprove}}
+	}
+	return r
 }
 
 // RenderReply gives the report of a reply.
 func RenderReply(r *store.Reply) Report {
-	return Report{Kind: KindComment, Name: "reply", ExternalID: r.ID, Status: Completed, Conclusion: Success, Started: r.Created, Completed: r.Created,
+	return Report{Kind: KindComment, Name: ReplyName, ExternalID: r.ID, Status: Completed, Conclusion: Success, Started: r.Created, Completed: r.Created,
 		PullRequest: r.PullRequest, Summary: r.Body}
 }
 
@@ -164,13 +225,13 @@ func conclusionOf(s store.Status) string {
 
 // phaseReport is the check of a phase. One that was never reached ends cancelled.
 func phaseReport(b *store.Build, phase, url string) Report {
-	r := Report{Name: b.Check + " / " + phaseWord(phase), ExternalID: b.ID + "/" + phase, Commit: b.Trigger.Commit, URL: url, Started: b.Created}
+	r := Report{Phase: true, Name: checkName(b.Check + " / " + phaseWord(phase)), ExternalID: b.ID + "/" + phase, Commit: b.Trigger.Commit, URL: url, Started: b.Created}
 	p := b.Phase(phase)
 	switch {
 	case p == nil && b.Done():
 		r.Status, r.Conclusion, r.Completed = Completed, Cancelled, b.Ended
 		r.Title = "Not run"
-		r.Summary = "The build ended before this phase: " + text(headline(b))
+		r.Summary = "The build ended before this phase: " + text(cut(headline(b), shownReason))
 	case p == nil:
 		r.Status, r.Title, r.Summary = Queued, "Waiting", "The phases before it come first."
 	case p.End.IsZero():
@@ -181,7 +242,7 @@ func phaseReport(b *store.Build, phase, url string) Report {
 		r.Title = statusWord(p.Status) + " in " + duration(p.End.Sub(p.Start))
 		r.Summary = commandTable(p)
 		if p.Message != "" {
-			r.Summary = text(p.Message) + "\n\n" + r.Summary
+			r.Summary = text(cut(p.Message, shownReason)) + "\n\n" + r.Summary
 		}
 		if f := b.Failure; f != nil && f.Phase == phase {
 			r.Summary += failure(f)
@@ -189,19 +250,4 @@ func phaseReport(b *store.Build, phase, url string) Report {
 	}
 	r.Summary = limit(r.Summary)
 	return r
-}
-
-// annotations are those of the buildspec, and once the build is over those of tests that failed: the list only grows at its
-// end, for a forge adds to what it has. More are the failing tests that name a line and for which there is no room.
-func annotations(b *store.Build) (list []Annotation, more int) {
-	if b.Spec != "" && b.Spec != "the project's buildspec" {
-		for _, p := range b.Problems {
-			list = append(list, Annotation{Path: b.Spec, Line: max(p.Line, 1), Column: p.Column, Failure: !p.Warning, Title: "buildspec", Message: p.Message})
-		}
-	}
-	if !b.Done() {
-		return list, 0
-	}
-	tests, more := testAnnotations(b, maxAnnotations-len(list))
-	return append(list, tests...), more
 }

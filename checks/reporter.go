@@ -17,7 +17,7 @@ import (
 // A Publisher tells a forge. Its errors: one that wraps ErrRefused says that the forge will never take the report; a
 // *WaitError says when to try again; any other is tried again later.
 type Publisher interface {
-	// Create makes a check and returns the forge's id of it: with an error too, if the check is there all the same.
+	// Create makes what a report is at the forge, such as a check, and returns the forge's id of it: with an error too, if the check is there all the same.
 	Create(ctx context.Context, r store.Repo, report *Report) (remote string, err error)
 	// Update changes a check. Annotations that the forge has of it are not to be told again: told is the report that it
 	// acknowledged last, nil if nobody knows.
@@ -25,6 +25,8 @@ type Publisher interface {
 	// Find looks for a check of the report's commit, name and external id: one whose creation was not acknowledged. It
 	// returns an empty id if there is none.
 	Find(ctx context.Context, r store.Repo, report *Report) (remote string, err error)
+	// Has reports whether the forge has a place for reports of a kind. Others are not made.
+	Has(kind Kind) bool
 	// Account names what shares one budget of requests, such as the installation of an App.
 	Account(r store.Repo) string
 	// Pace is how long to leave between two requests of an account, and how many may come at once after a rest.
@@ -33,6 +35,9 @@ type Publisher interface {
 
 // ErrRefused says that a forge will never take a report.
 var ErrRefused = errors.New("refused")
+
+// ErrGone says that a forge no longer has what is to be updated. It comes with ErrRefused.
+var ErrGone = errors.New("gone")
 
 // A WaitError says that a forge takes nothing before a time.
 type WaitError struct {
@@ -48,8 +53,8 @@ func (e *WaitError) Unwrap() error { return e.Err }
 const (
 	// updateEvery is how often a check that runs is updated at most.
 	updateEvery = 10 * time.Second
-	// requestTime is how long a request may take.
-	requestTime = 30 * time.Second
+	// requestTime is how long a report may take. With many annotations it is several requests.
+	requestTime = time.Minute
 
 	firstPause = 2 * time.Second
 	lastPause  = 5 * time.Minute
@@ -84,9 +89,9 @@ type Reporter struct {
 	accounts map[string]*account
 	wake     chan struct{}
 
-	// Told counts what forges acknowledged, Failures what they did not.
-	Told, Failures atomic.Int64
-	lag            atomic.Int64 // nanoseconds from the last end of a build to its acknowledged report
+	// Told counts what forges acknowledged, Failures what they did not, HeldBack how often a report waited for the hour's budget.
+	Told, Failures, HeldBack atomic.Int64
+	lag                      atomic.Int64 // nanoseconds from the last end of a build to its acknowledged report
 }
 
 // New gives a reporter. Run starts it.
@@ -97,38 +102,29 @@ func New(c Config) *Reporter {
 // Lag is how long the last final report took from the end of its build.
 func (r *Reporter) Lag() time.Duration { return time.Duration(r.lag.Load()) }
 
-// An account shares a budget of requests. One goroutine at a time tells its forge.
-type account struct {
-	busy   bool
-	tokens float64
-	filled time.Time
-	until  time.Time // the forge takes nothing before
+// account gives the account of a repository. The caller holds mu.
+func (r *Reporter) account(publisher Publisher, repo store.Repo) *account {
+	key := repo.Forge + " " + publisher.Account(repo)
+	a := r.accounts[key]
+	if a == nil {
+		a = &account{}
+		r.accounts[key] = a
+	}
+	return a
 }
 
-// take gives how long to wait for the next request; zero if it may go now, which it then does. One that must not wait may
-// borrow as much as the budget holds at most: what comes later waits longer for it.
-func (a *account) take(now time.Time, interval time.Duration, burst int, borrow bool) time.Duration {
-	if wait := remaining(a.until, now, longestPause); wait > 0 {
-		return wait
+// Single gives the accounts whose builds get one check each for now, because there were too many requests.
+func (r *Reporter) Single() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []string
+	for key, a := range r.accounts {
+		if a.single(r.Store.Now()) {
+			list = append(list, key)
+		}
 	}
-	if interval <= 0 {
-		return 0
-	}
-	if a.filled.IsZero() {
-		a.tokens = float64(burst)
-	} else {
-		a.tokens = min(float64(burst), a.tokens+float64(max(0, now.Sub(a.filled)))/float64(interval))
-	}
-	a.filled = now
-	needed := 1.0
-	if borrow {
-		needed -= float64(burst)
-	}
-	if a.tokens < needed {
-		return time.Duration((needed - a.tokens) * float64(interval))
-	}
-	a.tokens--
-	return 0
+	slices.Sort(list)
+	return list
 }
 
 // Run tells forges what they do not know until ctx is done. It returns when nothing it started is left.
@@ -155,36 +151,22 @@ func (r *Reporter) Run(ctx context.Context) error {
 	}
 }
 
-// A letter is a report that a forge does not have as it is.
-type letter struct {
-	subject store.Subject
-	repo    store.Repo
-	report  Report
-	told    store.Told
-	rank    int // lower goes first
-	order   time.Time
-}
-
-// Ranks: the end of a build first, for which people and branch protection wait; then what else is final, then what is not
-// there at all, then what has changed.
-const (
-	rankEnd = iota
-	rankFinal
-	rankNew
-	rankChange
-)
-
 // look finds what is to be told and starts what may go now. It returns how long to wait for what may not.
 func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Duration, error) {
 	// Held from here on: an account that is not busy then has recorded all that it told, and letters sees it.
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	letters, silent, wait, err := r.letters()
+	letters, settled, silent, wait, err := r.letters()
 	if err != nil {
 		return firstPause, err
 	}
-	if len(silent) > 0 {
+	if len(silent)+len(settled) > 0 {
 		if err := r.Store.Update(func(tx *store.Tx) error {
+			for _, s := range settled {
+				if err := tx.SetTold(s.id, s.key, s.told); err != nil {
+					return err
+				}
+			}
 			for _, s := range silent {
 				if err := tx.Said(s); err != nil {
 					return err
@@ -204,21 +186,24 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 	now := r.Store.Now()
 	for _, l := range letters {
 		publisher := r.Publishers[l.repo.Forge]
-		key := l.repo.Forge + " " + publisher.Account(l.repo)
-		a := r.accounts[key]
-		if a == nil {
-			a = &account{}
-			r.accounts[key] = a
-		}
+		a := r.account(publisher, l.repo)
 		if a.busy {
 			continue // it calls when it is done
 		}
 		interval, burst := publisher.Pace()
+		if pause := a.full(now); interval > 0 && pause > 0 && l.report.Status != Completed {
+			r.HeldBack.Add(1)
+			wait = min(wait, pause)
+			continue
+		}
 		if pause := a.take(now, interval, burst, l.rank == rankEnd); pause > 0 {
 			wait = min(wait, pause)
 			continue
 		}
 		a.busy = true
+		if interval > 0 {
+			a.wrote(now, l.cost())
+		}
 		sending.Go(func() {
 			until := r.send(ctx, publisher, l)
 			r.mu.Lock()
@@ -231,90 +216,6 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 		})
 	}
 	return wait, nil
-}
-
-// letters gives the reports that differ from what forges were told and may be told now, and the subjects of which there
-// is nothing more to tell.
-func (r *Reporter) letters() (letters []letter, silent []store.Subject, wait time.Duration, err error) {
-	wait = time.Hour
-	now := r.Store.Now()
-	var subjects []store.Subject
-	told := map[string]map[string]store.Told{}
-	if err := r.Store.View(func(tx *store.Tx) (err error) {
-		if subjects, err = tx.Unsaid(); err != nil {
-			return err
-		}
-		for _, s := range subjects {
-			if told[s.ID()], err = tx.AllTold(s.ID()); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		return nil, nil, wait, err
-	}
-	// Rendered outside of the transaction, since links are made by another one.
-	for _, s := range subjects {
-		repo := repoOf(s)
-		if r.Publishers[repo.Forge] == nil {
-			continue // until a server is configured for that forge again
-		}
-		reports := r.render(s)
-		left := false
-		for _, report := range reports {
-			l := letter{subject: s, repo: repo, report: report, told: told[s.ID()][report.Name], rank: rankChange, order: report.Started}
-			if digest := report.Digest(); l.told.GivenUp || l.told.Digest == digest || l.told.Refused == digest {
-				continue
-			}
-			left = true
-			if pause := l.pause(now); pause > 0 {
-				wait = min(wait, pause)
-				continue
-			}
-			switch {
-			case report.Status == Completed && s.Build != nil && report.Name == s.Build.Check:
-				l.rank, l.order = rankEnd, report.Completed
-			case report.Status == Completed:
-				l.rank, l.order = rankFinal, report.Completed
-			case l.told.Remote == "":
-				l.rank = rankNew
-			}
-			letters = append(letters, l)
-		}
-		if !left { // whatever changes it makes it unsaid again
-			silent = append(silent, s)
-		}
-	}
-	return letters, silent, wait, nil
-}
-
-// pause is how long a letter has to wait: what runs is not told of too often, what failed is tried again after a while.
-func (l *letter) pause(now time.Time) time.Duration {
-	pause := remaining(l.told.Next, now, longestPause)
-	if same := l.told.Remote != "" && l.told.Status == l.report.Status; l.report.Status != Completed && (same || l.told.Refused != "") {
-		pause = max(pause, remaining(l.told.At.Add(updateEvery), now, updateEvery))
-	}
-	return pause
-}
-
-func repoOf(s store.Subject) store.Repo {
-	switch {
-	case s.Notice != nil:
-		return s.Notice.Repo
-	case s.Reply != nil:
-		return s.Reply.Repo
-	}
-	return s.Build.Repo
-}
-
-func (r *Reporter) render(s store.Subject) []Report {
-	if s.Notice != nil {
-		return []Report{RenderNotice(s.Notice, r.Options)}
-	}
-	if s.Reply != nil {
-		return []Report{RenderReply(s.Reply)}
-	}
-	return Render(s.Build, r.Options)
 }
 
 // send tells one report and records what came of it. It returns the time before which the forge takes nothing more.
@@ -331,7 +232,7 @@ func (r *Reporter) send(ctx context.Context, publisher Publisher, l letter) (unt
 		told.Tries, told.Problem, told.Refused, told.Next = 0, "", "", time.Time{}
 		told.Report, _ = json.Marshal(l.report)
 		r.Told.Add(1)
-		if b := l.subject.Build; b != nil && b.Done() && l.report.Name == b.Check {
+		if b := l.subject.Build; b != nil && l.rank == rankEnd {
 			r.lag.Store(int64(max(0, now.Sub(b.Ended))))
 		}
 	case errors.As(err, &wait):
@@ -341,10 +242,14 @@ func (r *Reporter) send(ctx context.Context, publisher Publisher, l letter) (unt
 		}
 		told.Problem, told.Next = err.Error(), until
 		r.failed(&l, err)
+	case errors.Is(err, ErrGone) && l.report.Kind == KindComment && !told.Recreated:
+		// Somebody has deleted it. It is made once more, and no third time.
+		told.Remote, told.Creating, told.Recreated, told.Problem = "", true, true, err.Error()
+		r.failed(&l, err)
 	case errors.Is(err, ErrRefused):
 		// What is told next may be taken all the same, and of a build that goes on there is more to tell.
 		told.Problem, told.Refused, told.At, told.Creating = err.Error(), l.report.Digest(), now, false
-		told.Tries, told.Next, told.GivenUp = 0, time.Time{}, l.report.Status == Completed
+		told.Tries, told.Next, told.GivenUp = 0, time.Time{}, l.report.Status == Completed || errors.Is(err, ErrGone)
 		r.failed(&l, err)
 	case context.Cause(ctx) == context.Canceled:
 		return until // the server stops; nothing is known of what the forge did
@@ -355,13 +260,13 @@ func (r *Reporter) send(ctx context.Context, publisher Publisher, l letter) (unt
 			pause = min(firstPause<<(told.Tries-1), lastPause)
 		}
 		told.Problem, told.Next = err.Error(), now.Add(pause)
-		if b := l.subject.Build; b != nil && b.Done() && now.Sub(b.Ended) > giveUp {
+		if l.report.Status == Completed && now.Sub(l.report.Completed) > giveUp {
 			told.GivenUp = true
 		}
 		r.failed(&l, err)
 	}
-	if err := r.Store.Update(func(tx *store.Tx) error { return tx.SetTold(l.subject.ID(), l.report.Name, told) }); err != nil {
-		r.Log.Error("recording what a forge was told", "build", l.subject.ID(), "err", err)
+	if err := r.Store.Update(func(tx *store.Tx) error { return tx.SetTold(l.id, l.report.Key(), told) }); err != nil {
+		r.Log.Error("recording what a forge was told", "build", l.id, "err", err)
 		return now.Add(firstPause)
 	}
 	return until
@@ -369,13 +274,14 @@ func (r *Reporter) send(ctx context.Context, publisher Publisher, l letter) (unt
 
 func (r *Reporter) failed(l *letter, err error) {
 	r.Failures.Add(1)
-	r.Log.Warn("telling a forge", "build", l.subject.ID(), "repo", l.repo.Name, "check", l.report.Name, "err", err)
+	r.Log.Warn("telling a forge", "build", l.id, "repo", l.repo.Name, "check", l.report.Name, "err", err)
 }
 
 // tell creates or updates a check. That a check is being created is recorded before: if the answer is lost, the next try
 // looks for the check first.
 func (r *Reporter) tell(ctx context.Context, publisher Publisher, l *letter, told *store.Told) error {
-	if told.Remote == "" && told.Creating {
+	// A summary is looked for in any case: a store that was restored knows of none.
+	if told.Remote == "" && (told.Creating || l.report.Kind == KindComment && l.report.Name == SummaryName) {
 		remote, err := publisher.Find(ctx, l.repo, &l.report)
 		if err != nil {
 			return err
@@ -393,7 +299,7 @@ func (r *Reporter) tell(ctx context.Context, publisher Publisher, l *letter, tol
 		return publisher.Update(ctx, l.repo, told.Remote, &l.report, last)
 	}
 	told.Creating = true
-	if err := r.Store.Update(func(tx *store.Tx) error { return tx.SetTold(l.subject.ID(), l.report.Name, *told) }); err != nil {
+	if err := r.Store.Update(func(tx *store.Tx) error { return tx.SetTold(l.id, l.report.Key(), *told) }); err != nil {
 		return err
 	}
 	r.Store.At("before the report")
@@ -404,36 +310,4 @@ func (r *Reporter) tell(ctx context.Context, publisher Publisher, l *letter, tol
 	}
 	r.Store.At("check created")
 	return nil
-}
-
-// ToldReports gives the reports of a build or notice as its forge was last told them.
-func ToldReports(s *store.Store, id string) ([]Report, error) {
-	var list []Report
-	err := s.View(func(tx *store.Tx) error {
-		all, err := tx.AllTold(id)
-		if err != nil {
-			return err
-		}
-		for _, t := range all {
-			var report Report
-			if len(t.Report) > 0 && json.Unmarshal(t.Report, &report) == nil {
-				list = append(list, report)
-			}
-		}
-		return nil
-	})
-	// The build's own first, then its phases in the order in which they run.
-	slices.SortFunc(list, func(a, b Report) int {
-		return phaseOrder(&a) - phaseOrder(&b)
-	})
-	return list, err
-}
-
-func phaseOrder(r *Report) int {
-	for i, phase := range store.CommandPhases {
-		if len(r.ExternalID) > len(phase) && r.ExternalID[len(r.ExternalID)-len(phase)-1:] == "/"+phase {
-			return i + 1
-		}
-	}
-	return 0
 }

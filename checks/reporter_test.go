@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,27 +20,31 @@ import (
 type board struct {
 	mu      sync.Mutex
 	checks  map[string]*Report // by remote id
-	history []string           // "create name status", "update ...", "find ..."
+	history []string           // "create name status", "update ...", "find ..."; behind the kind of what is no check
+	repos   []string           // name and installation of each request's
+	lacks   Kind               // it has no place for these
 	fail    func(op string, r *Report) error
 	lose    bool // the answer of the next create
 	pace    time.Duration
+	burst   int // 2
 }
 
 func (b *board) did(op string, r *Report) error {
-	b.history = append(b.history, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", op, r.Name, r.Status, r.Conclusion)))
+	b.history = append(b.history, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", r.Kind, op, r.Name, r.Status, r.Conclusion)))
 	if b.fail != nil {
 		return b.fail(op, r)
 	}
 	return nil
 }
 
-func (b *board) Create(_ context.Context, _ store.Repo, r *Report) (string, error) {
+func (b *board) Create(_ context.Context, repo store.Repo, r *Report) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.repos = append(b.repos, fmt.Sprint(repo.Name, " ", repo.Installation))
 	if err := b.did("create", r); err != nil {
 		return "", err
 	}
-	id := fmt.Sprint(len(b.checks) + 1)
+	id := fmt.Sprint(len(b.history))
 	c := *r
 	b.checks[id] = &c
 	if b.lose {
@@ -49,9 +54,10 @@ func (b *board) Create(_ context.Context, _ store.Repo, r *Report) (string, erro
 	return id, nil
 }
 
-func (b *board) Update(_ context.Context, _ store.Repo, remote string, r, _ *Report) error {
+func (b *board) Update(_ context.Context, repo store.Repo, remote string, r, _ *Report) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.repos = append(b.repos, fmt.Sprint(repo.Name, " ", repo.Installation))
 	if err := b.did("update", r); err != nil {
 		return err
 	}
@@ -67,15 +73,16 @@ func (b *board) Find(_ context.Context, _ store.Repo, r *Report) (string, error)
 		return "", err
 	}
 	for id, c := range b.checks {
-		if c.ExternalID == r.ExternalID && c.Name == r.Name {
+		if c.ExternalID == r.ExternalID && c.Key() == r.Key() {
 			return id, nil
 		}
 	}
 	return "", nil
 }
 
+func (b *board) Has(kind Kind) bool          { return kind == KindCheck || kind != b.lacks }
 func (b *board) Account(r store.Repo) string { return r.ID }
-func (b *board) Pace() (time.Duration, int)  { return b.pace, 2 }
+func (b *board) Pace() (time.Duration, int)  { return b.pace, cmp.Or(b.burst, 2) }
 
 func (b *board) shown() map[string]string {
 	b.mu.Lock()
@@ -99,14 +106,17 @@ type office struct {
 	store *store.Store
 	board *board
 	forge string // whose publisher the reporter has
-	mu    sync.Mutex
-	now   time.Time
-	stop  func()
+
+	options  Options
+	reporter *Reporter
+	mu       sync.Mutex
+	now      time.Time
+	stop     func()
 }
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{t: t, now: begin, forge: "test", board: &board{checks: map[string]*Report{}}, stop: func() {}}
+	o := &office{t: t, now: begin, forge: "test", options: options, board: &board{checks: map[string]*Report{}}, stop: func() {}}
 	s, err := store.Open(t.TempDir(), store.Options{Now: func() time.Time { o.mu.Lock(); defer o.mu.Unlock(); return o.now }})
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +128,8 @@ func newOffice(t *testing.T) *office {
 
 func (o *office) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := New(Config{Store: o.store, Publishers: map[string]Publisher{o.forge: o.board}, Options: options, Log: slog.New(slog.DiscardHandler)})
+	r := New(Config{Store: o.store, Publishers: map[string]Publisher{o.forge: o.board}, Options: o.options, Log: slog.New(slog.DiscardHandler)})
+	o.reporter = r
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
 	o.stop = func() { cancel(); running.Wait(); o.stop = func() {} }
@@ -134,12 +145,17 @@ func (o *office) advance(d time.Duration) {
 	}
 }
 
-func (o *office) submit(commit string) (b store.Build) {
+func (o *office) submit(commit string) store.Build {
+	o.t.Helper()
+	return o.submitBuild(store.Build{Check: "buildsmith", Trigger: store.Trigger{Commit: commit}})
+}
+
+func (o *office) submitBuild(wanted store.Build) (b store.Build) {
 	o.t.Helper()
 	if err := o.store.Update(func(tx *store.Tx) error {
 		p, err := tx.Project(store.Repo{Forge: "test", ID: "1", Name: "o/r"}, "")
 		if err == nil {
-			b, err = tx.Submit(p, store.Build{Check: "buildsmith", Trigger: store.Trigger{Commit: commit}})
+			b, err = tx.Submit(p, wanted)
 		}
 		return err
 	}); err != nil {

@@ -3,8 +3,6 @@ package checks
 import (
 	"fmt"
 	"math"
-	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,10 +10,6 @@ import (
 
 	"buildsmith/store"
 )
-
-// maxAnnotations is how many annotations the check of a build has at most for its tests, less those of its buildspec: what GitHub
-// takes in one request.
-const maxAnnotations = 50
 
 // How much of what reports have much of a check shows, in characters or as the name says. The page of a report has all of it.
 const (
@@ -25,6 +19,7 @@ const (
 	shownLines   = 12   // of the same
 	shownNote    = 2000 // of a test, in its annotation
 	shownNames   = 5    // tests of a list of names
+	shownReason  = 4000 // why a build or phase ended
 
 	minSections = 4000 // for the sections of reports, whatever else the summary holds
 )
@@ -59,18 +54,6 @@ func Points(d float64) string {
 		return "±0"
 	}
 	return fmt.Sprintf("%+.1f", d)
-}
-
-// PlaceOf is where a test failed: a path below the source directory and a line. It is empty if the report names no such place;
-// what reports say of files is not trusted to be one.
-func PlaceOf(c *store.TestCase) (file string, line int) {
-	const maxPath, maxLine = 1000, 10_000_000
-	file = path.Clean(c.File)
-	if c.Line < 1 || c.Line > maxLine || file == "." || len(file) > maxPath || !filepath.IsLocal(file) || Plain(file) != file ||
-		strings.ContainsAny(file, "\n\t\\") || !utf8.ValidString(file) {
-		return "", 0
-	}
-	return file, c.Line
 }
 
 // NewlyFailing reports whether a case of a report failed that did not fail before.
@@ -111,37 +94,6 @@ func testsFailed(b *store.Build) string {
 		s += fmt.Sprintf(", %d newly", newly)
 	}
 	return s
-}
-
-// testAnnotations are the annotations of the failing tests that name a place in the source, at most room; more are those for
-// which there is none.
-func testAnnotations(b *store.Build, room int) (list []Annotation, more int) {
-	for i := range b.Reports {
-		r := &b.Reports[i]
-		for _, c := range failingOf(r) {
-			file, line := PlaceOf(c)
-			if file == "" {
-				continue
-			}
-			if len(list) >= room {
-				more++
-				continue
-			}
-			title := cut(strings.Join(strings.Fields(Plain(c.FullName())), " "), shownName)
-			if title == "" {
-				title = "A test without a name"
-			}
-			if NewlyFailing(r, c) {
-				title += ", newly failing"
-			}
-			message := cut(strings.TrimSpace(Plain(c.Message)), shownNote)
-			if message == "" {
-				message = "The test failed."
-			}
-			list = append(list, Annotation{Path: file, Line: line, Failure: true, Title: title, Message: message})
-		}
-	}
-	return list, more
 }
 
 // reportTable lists the reports of a build. The change of each is against another build, whose page url gives.

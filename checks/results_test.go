@@ -56,8 +56,8 @@ func TestRenderReports(t *testing.T) {
 		}
 	}
 	want := []Annotation{
-		{Path: "test/cart_test.go", Line: 42, Failure: true, Title: "shop.Cart.rounds, newly failing", Message: "panic: ``` red"},
-		{Path: "cart_test.go", Line: 7, Failure: true, Title: "old", Message: "expected 1\ngot 2"},
+		{Path: "test/cart_test.go", Line: 42, Level: LevelFailure, Title: "shop.Cart.rounds, newly failing", Message: "panic: ``` red"},
+		{Path: "cart_test.go", Line: 7, Level: LevelFailure, Title: "old", Message: "expected 1\ngot 2"},
 	}
 	if !slices.Equal(own.Annotations, want) {
 		t.Errorf("annotations %+v, want %+v", own.Annotations, want)
@@ -135,19 +135,25 @@ func TestManyReports(t *testing.T) {
 	}
 }
 
-// TestManyAnnotations holds a check to what GitHub takes in one request, problems of the buildspec first.
+// TestManyAnnotations holds a check to what it may have: problems of the buildspec first, then failures, then what is less.
 func TestManyAnnotations(t *testing.T) {
 	b := many("x")
 	b.Reports = b.Reports[:1]
 	for i := range b.Reports[0].Failing {
 		b.Reports[0].Failing[i].Line = i + 1
 	}
+	failing := len(b.Reports[0].Failing)
+	for i := range 500 {
+		b.Findings = append(b.Findings, store.Finding{Path: "main.c", Line: i + 1, Level: []string{store.FindingNotice, store.FindingWarning, store.FindingError, "?"}[i%4], Message: "odd", Tool: "gcc"})
+	}
 	b.Spec, b.Problems = "buildspec.yml", []store.Problem{{Line: 3, Message: "unknown key", Warning: true}}
 	r := Render(b, options)[0]
-	if len(r.Annotations) != maxAnnotations || r.Annotations[0].Path != "buildspec.yml" || r.Annotations[1].Path != "x" {
+	if len(r.Annotations) != maxAnnotations || r.Annotations[0].Path != "buildspec.yml" || r.Annotations[1].Path != "x" ||
+		r.Annotations[failing+1] != (Annotation{Path: "main.c", Line: 3, Level: LevelFailure, Title: "gcc", Message: "odd"}) ||
+		r.Annotations[failing+126].Level != LevelWarning || r.Annotations[failing+251].Level != LevelNotice {
 		t.Errorf("%d annotations: %+v", len(r.Annotations), r.Annotations[:2])
 	}
-	if want := "\n51 more failing tests that name a line have no annotation: a check has 50 at most.\n"; !strings.Contains(r.Summary, want) {
+	if want := fmt.Sprintf("\n%d more remarks on lines have no annotation: a check has 500 at most.\n", failing+1+500-500); !strings.Contains(r.Summary, want) {
 		t.Errorf("the summary lacks %q", want)
 	}
 }

@@ -256,6 +256,9 @@ func (tx *Tx) setBuild(b *Build) error {
 			return err
 		}
 	}
+	if err := tx.setOpen(b); err != nil {
+		return err
+	}
 	if err := tx.setTurn(b); err != nil {
 		return err
 	}

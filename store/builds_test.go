@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -210,4 +211,54 @@ func TestSpec(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestOpenBuilds finds builds that are not over by their pull request and their ref.
+func TestOpenBuilds(t *testing.T) {
+	s, err := Open(t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := Repo{Forge: "test", Host: "h", ID: "7", Name: "octo/shop"}
+	var ids []string
+	for _, trigger := range []Trigger{
+		{HeadRef: "refs/heads/x"}, {HeadRef: "refs/heads/x", PullRequest: 1}, {HeadRef: "refs/heads/x", PullRequest: 12, Fork: true}, {HeadRef: "refs/heads/xy"}, {},
+	} {
+		if err := s.Update(func(tx *Tx) error {
+			p, err := tx.Project(r, "")
+			if err != nil {
+				return err
+			}
+			b, err := tx.Submit(p, Build{Trigger: trigger})
+			ids = append(ids, b.ID)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func(line string) (numbers []int) {
+		t.Helper()
+		if err := s.View(func(tx *Tx) error {
+			list, err := tx.OpenBuilds(r, line)
+			for _, b := range list {
+				numbers = append(numbers, b.Number)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return numbers
+	}
+	for line, want := range map[string][]int{"refs/heads/x": {1, 2}, PullLine(1): {2}, PullLine(12): {3}, "refs/heads/xy": {4}, "refs/heads/": nil, "": nil} {
+		if got := open(line); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+	if _, err := s.ChangeBuild(ids[1], func(b *Build) error { b.End(Failed, s.Now()); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got := open("refs/heads/x"); !slices.Equal(got, []int{1}) || len(open(PullLine(1))) != 0 {
+		t.Errorf("%v after the end of one", got)
+	}
 }

@@ -117,7 +117,7 @@ func (tx *Tx) BadgeKey(r Repo) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18]), nil
 }
 
-// fillLatest finds the newest build of each ref and the names of repositories, in a database of an older release.
+// fillLatest finds the newest build of each ref, those that are not over, and the names of repositories, in a database of an older release.
 func (s *Store) fillLatest(btx *bbolt.Tx) error {
 	tx := &Tx{btx, s}
 	if err := tx.bucket(bucketRepos).ForEach(func(key, _ []byte) error {
@@ -134,6 +134,6 @@ func (s *Store) fillLatest(btx *bbolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		return tx.setLatest(&b)
+		return errors.Join(tx.setLatest(&b), tx.setOpen(&b))
 	})
 }

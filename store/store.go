@@ -25,11 +25,12 @@
 //	queued         seq => build id: builds that wait for a slot
 //	turns          seq => turn of a build that waits for a slot: see claim.go
 //	running        seq => build id: builds that have a slot and are not over
+//	open           repo key NUL line NUL seq => build id: builds that are not over, by pull request and ref
 //	commits        repo key NUL commit NUL seq => build or notice id
 //	specs          build id => text of the buildspec
 //	notices        notice id => Notice
 //	unsaid         build, notice or reply id => empty: the forge may have to be told something
-//	told           build, notice or reply id NUL name of the report => Told
+//	told           build, notice, reply or pull request id NUL key of the report => Told
 //	sandboxes      sandbox id => WaitingSandbox: started for a build to come
 //	images         image name => when a build last used an image that was pulled for one
 //	secrets, secret-values   see secret.go
@@ -91,6 +92,7 @@ var (
 	bucketReported     = []byte("reported")
 	bucketLatest       = []byte("latest")
 	bucketRepoNames    = []byte("repo-names")
+	bucketOpen         = []byte("open")
 
 	bucketInstallations = []byte("installations")
 	bucketApprovals     = []byte("approvals")
@@ -99,7 +101,7 @@ var (
 
 	allBuckets = [][]byte{bucketMeta, bucketDeliveries, bucketDeliveryIDs, bucketPending, bucketBodies, bucketRepos,
 		bucketProjects, bucketProjectNames, bucketBuilds, bucketOrder, bucketQueued, bucketTurns, bucketRunning, bucketCommits, bucketSpecs, bucketNotices,
-		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages, bucketReported, bucketLatest, bucketRepoNames,
+		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages, bucketReported, bucketLatest, bucketRepoNames, bucketOpen,
 		bucketInstallations, bucketApprovals, bucketPulls, bucketReplies}
 )
 

@@ -19,6 +19,8 @@ type Told struct {
 	Refused  string    `json:",omitempty"` // digest of the report that the forge did not take, if that was the last
 	GivenUp  bool      `json:",omitempty"` // the forge will never take it
 
+	Recreated bool `json:",omitempty"` // it was deleted at the forge, and made once more
+
 	Report []byte `json:",omitempty"` // for a forge that keeps its reports here: the report as it was told
 }
 
@@ -103,7 +105,7 @@ func (tx *Tx) Withdraw(n Notice) error {
 // Unsay makes the reporter look at a build or notice again.
 func (tx *Tx) Unsay(id string) error { return tx.bucket(bucketUnsaid).Put([]byte(id), nil) }
 
-func toldKey(id, check string) []byte { return []byte(id + "\x00" + check) }
+func toldKey(id, name string) []byte { return []byte(id + "\x00" + name) }
 
 // Told is what was told of a check; the zero Told if nothing was.
 func (tx *Tx) Told(id, check string) (Told, error) {

@@ -412,8 +412,17 @@ func (i *Intake) answerRetired(tx *store.Tx, r store.Repo, t store.Trigger, used
 	return nil
 }
 
-// stop stops the builds that wait or run and for which of says yes, and gives how many.
-func (i *Intake) stop(tx *store.Tx, by string, of func(*store.Build) bool) (n int, err error) {
+// stopLine stops the builds of a line of a repository for which of says yes, and gives how many: see store.OpenBuilds.
+func stopLine(tx *store.Tx, r store.Repo, line, by string, of func(*store.Build) bool) (n int, err error) {
+	list, err := tx.OpenBuilds(r, line)
+	if err != nil {
+		return 0, err
+	}
+	return stopAll(tx, list, by, of)
+}
+
+// stopEvery stops the builds of all repositories for which of says yes, and gives how many.
+func stopEvery(tx *store.Tx, by string, of func(*store.Build) bool) (n int, err error) {
 	queued, err := tx.QueuedBuilds(-1)
 	if err != nil {
 		return 0, err
@@ -422,8 +431,12 @@ func (i *Intake) stop(tx *store.Tx, by string, of func(*store.Build) bool) (n in
 	if err != nil {
 		return 0, err
 	}
-	for _, b := range append(queued, running...) {
-		if b.Stop != nil || !of(&b) {
+	return stopAll(tx, append(queued, running...), by, of)
+}
+
+func stopAll(tx *store.Tx, list []store.Build, by string, of func(*store.Build) bool) (n int, err error) {
+	for _, b := range list {
+		if b.Stop != nil || b.Done() || !of(&b) {
 			continue
 		}
 		if _, err := tx.RequestStop(b.ID, by); err != nil {

@@ -390,17 +390,18 @@ func (i *Intake) latest(tx *store.Tx, p store.Project, commit string) (latest st
 // cancel stops the builds of a pull request.
 func (i *Intake) cancel(tx *store.Tx, e *Event, a *asker, c command) (says string, err error) {
 	all := len(c.targets) == 0 || slices.Contains(c.targets, "all")
-	n, err := i.stop(tx, a.account.Login, func(b *store.Build) bool {
-		return b.Repo.Key() == e.Repo.Key() && (all || slices.Contains(c.targets, b.Project)) &&
-			(b.Trigger.PullRequest == a.pr.Number || b.Trigger.Commit == a.pr.Head && b.Trigger.HeadRef == a.pr.HeadRef && !a.fork(e.Repo))
-	})
+	meant := func(b *store.Build) bool { return all || slices.Contains(c.targets, b.Project) }
+	n, err := stopLine(tx, e.Repo, store.PullLine(a.pr.Number), a.account.Login, meant)
+	if err == nil && a.pr.HeadRepo == e.Repo.ID { // a push of its branch may have been first
+		var more int
+		more, err = stopLine(tx, e.Repo, a.pr.HeadRef, a.account.Login, func(b *store.Build) bool { return meant(b) && b.Trigger.Commit == a.pr.Head })
+		n += more
+	}
 	if err == nil && n == 0 {
 		says = "No build of this pull request waits or runs."
 	}
 	return says, err
 }
-
-func (a *asker) fork(r store.Repo) bool { return a.pr.HeadRepo != r.ID }
 
 // revoke takes approvals back, and stops the builds that they allowed.
 func (i *Intake) revoke(tx *store.Tx, r store.Repo, a *asker, c command) (says string, err error) {
@@ -411,8 +412,8 @@ func (i *Intake) revoke(tx *store.Tx, r store.Repo, a *asker, c command) (says s
 	if len(commits) == 0 {
 		return "No commit of this pull request is approved" + map[bool]string{true: " whose hash begins so"}[c.hash != ""] + ".", nil
 	}
-	n, err := i.stop(tx, a.account.Login+", who took the approval back", func(b *store.Build) bool {
-		return b.Repo.Key() == r.Key() && b.Trigger.PullRequest == a.pr.Number && slices.Contains(commits, b.Trigger.Commit) && b.Trigger.Approval != nil
+	n, err := stopLine(tx, r, store.PullLine(a.pr.Number), a.account.Login+", who took the approval back", func(b *store.Build) bool {
+		return slices.Contains(commits, b.Trigger.Commit) && b.Trigger.Approval != nil
 	})
 	if err != nil {
 		return "", err

@@ -79,8 +79,8 @@ func skipByMessage(list []candidate, commit, message string) {
 func (i *Intake) deleted(p *pending) decision {
 	e := &p.event
 	return func(tx *store.Tx) (verdict, error) {
-		n, err := i.stop(tx, "the deletion of "+shortRef(e.Push.Ref), func(b *store.Build) bool {
-			return b.Queued() && b.Repo.Key() == e.Repo.Key() && b.Trigger.Event == store.EventPush && b.Trigger.HeadRef == e.Push.Ref
+		n, err := stopLine(tx, e.Repo, e.Push.Ref, "the deletion of "+shortRef(e.Push.Ref), func(b *store.Build) bool {
+			return b.Queued() && b.Trigger.Event == store.EventPush
 		})
 		return verdict{reason: fmt.Sprintf("%s was deleted; builds stopped in the queue: %d", shortRef(e.Push.Ref), n)}, err
 	}
@@ -140,8 +140,8 @@ func (i *Intake) mergeGroup(ctx context.Context, p *pending) (decision, error) {
 func (i *Intake) mergeGroupGone(p *pending) decision {
 	e := &p.event
 	return func(tx *store.Tx) (verdict, error) {
-		n, err := i.stop(tx, "the end of its merge group", func(b *store.Build) bool {
-			return b.Repo.Key() == e.Repo.Key() && b.Trigger.MergeGroup && b.Trigger.Commit == e.MergeGroup.Head
+		n, err := stopLine(tx, e.Repo, e.MergeGroup.HeadRef, "the end of its merge group", func(b *store.Build) bool {
+			return b.Trigger.MergeGroup && b.Trigger.Commit == e.MergeGroup.Head
 		})
 		return verdict{reason: fmt.Sprintf("the merge group is gone (%.40s); builds stopped: %d", e.Reason, n)}, err
 	}

@@ -208,8 +208,8 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 		}
 	}
 	return func(tx *store.Tx) (verdict, error) {
-		n, err := i.stop(tx, "the end of pull request "+fmt.Sprint(pr.Number), func(b *store.Build) bool {
-			return b.Repo.Key() == e.Repo.Key() && b.Trigger.PullRequest == pr.Number && ofChange(b.Trigger.Event)
+		n, err := stopLine(tx, e.Repo, store.PullLine(pr.Number), "the end of pull request "+fmt.Sprint(pr.Number), func(b *store.Build) bool {
+			return ofChange(b.Trigger.Event)
 		})
 		if err != nil {
 			return verdict{}, err

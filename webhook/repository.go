@@ -31,7 +31,7 @@ func (i *Intake) repoChanged(p *pending) decision {
 		if over == "" {
 			return verdict{reason: fmt.Sprintf("the repository was %s; it is known as %s now", e.Change, e.Repo.Name)}, nil
 		}
-		n, err := i.stop(tx, "the end of its repository: "+over, func(b *store.Build) bool { return b.Repo.Key() == e.Repo.Key() })
+		n, err := stopEvery(tx, "the end of its repository: "+over, func(b *store.Build) bool { return b.Repo.Key() == e.Repo.Key() })
 		return verdict{reason: fmt.Sprintf("%s: %s; builds stopped: %d", e.Repo.Name, over, n)}, err
 	}
 }
@@ -74,7 +74,7 @@ func (i *Intake) installationChanged(p *pending) decision {
 				return verdict{}, err
 			}
 		}
-		n, err := i.stop(tx, "the App's removal from its repository", func(b *store.Build) bool {
+		n, err := stopEvery(tx, "the App's removal from its repository", func(b *store.Build) bool {
 			return gone[b.Repo.Key()] || e.Change == InstallationDeleted && b.Repo.Forge == e.Installation.Forge && b.Repo.Host == e.Installation.Host && b.Repo.Installation == e.Installation.ID
 		})
 		return verdict{reason: fmt.Sprintf("the installation in %s: %s; builds stopped: %d", e.Installation.Account, e.Change, n)}, err

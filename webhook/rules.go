@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,10 +110,14 @@ func (r *Rules) supersedes(newer, older *store.Build, p store.Project) bool {
 	if a.PullRequest > 0 && a.PullRequest == b.PullRequest {
 		return true
 	}
-	if a.Fork || b.Fork || a.HeadRef != b.HeadRef || !strings.HasPrefix(a.HeadRef, "refs/heads/") {
-		return false
-	}
-	return r.Supersede == SupersedeAll || p.Repo.DefaultBranch == "" || a.HeadRef != "refs/heads/"+p.Repo.DefaultBranch
+	return !a.Fork && !b.Fork && a.HeadRef == b.HeadRef && r.ofBranch(newer, p)
+}
+
+// ofBranch reports whether a build is of a branch whose older builds are stopped.
+func (r *Rules) ofBranch(b *store.Build, p store.Project) bool {
+	ref := b.Trigger.HeadRef
+	return strings.HasPrefix(ref, "refs/heads/") && !b.Trigger.MergeGroup &&
+		(r.Supersede == SupersedeAll || p.Repo.DefaultBranch == "" || ref != "refs/heads/"+p.Repo.DefaultBranch)
 }
 
 // ofChange reports whether an event is that of a new commit, and not of the end of a pull request or of a release.
@@ -155,18 +160,28 @@ func (i *Intake) submit(tx *store.Tx, p store.Project, r *Rules, b store.Build) 
 }
 
 func (i *Intake) supersede(tx *store.Tx, p store.Project, r *Rules, b *store.Build) error {
-	queued, err := tx.QueuedBuilds(-1)
-	if err != nil {
-		return err
+	if r.Supersede == SupersedeOff {
+		return nil
 	}
-	running, err := tx.RunningBuilds()
-	if err != nil {
-		return err
+	var others []store.Build
+	if b.Trigger.PullRequest > 0 {
+		list, err := tx.OpenBuilds(p.Repo, store.PullLine(b.Trigger.PullRequest))
+		if err != nil {
+			return err
+		}
+		others = list
+	}
+	if !b.Trigger.Fork && r.ofBranch(b, p) {
+		list, err := tx.OpenBuilds(p.Repo, b.Trigger.HeadRef)
+		if err != nil {
+			return err
+		}
+		others = append(others, list...)
 	}
 	by := func(newer *store.Build) string {
 		return fmt.Sprintf("build %d, which is of a newer commit", newer.Number)
 	}
-	for _, other := range append(queued, running...) {
+	for _, other := range others {
 		if !r.supersedes(b, &other, p) || other.Stop != nil {
 			continue
 		}
@@ -174,7 +189,9 @@ func (i *Intake) supersede(tx *store.Tx, p store.Project, r *Rules, b *store.Bui
 		if happened(&other) > happened(b) {
 			older, newer = b, &other
 		}
-		if _, err := tx.RequestStop(older.ID, by(newer)); err != nil {
+		if _, err := tx.RequestStop(older.ID, by(newer)); errors.Is(err, store.ErrDone) {
+			continue // it is of both lines
+		} else if err != nil {
 			return err
 		}
 		if older == b {

@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -40,6 +39,7 @@ type Config struct {
 	Web       string // https://github.com
 	Transport http.RoundTripper
 	Log       *slog.Logger
+	Now       func() time.Time // time.Now; what GitHub says of waiting is held against it
 }
 
 // An App speaks for the GitHub App. Its methods may be called at the same time.
@@ -49,10 +49,15 @@ type App struct {
 
 	mu      sync.Mutex
 	clients map[int64]*github.Client
+	limits  map[int64]limit // by installation
+	slug    string          // the App's name in its addresses, once it was asked for
 
-	// Requests counts requests, Failures those that were not answered by success.
-	Requests, Failures atomic.Int64
-	remaining          sync.Map // installation => requests left in this hour
+	answers answers // of GETs, for as long as they hold
+	// Requests counts requests, Failures those that were not answered by success, Writes those that change something, Unchanged
+	// those whose answer was known, HeldBack those that were not made because GitHub had asked to wait.
+	Requests, Failures, Writes, Unchanged, HeldBack atomic.Int64
+
+	remaining sync.Map // installation => requests left in this hour
 }
 
 var _ checks.Publisher = (*App)(nil)
@@ -69,7 +74,10 @@ func New(c Config) (*App, error) {
 	if _, err := jwt.ParseRSAPrivateKeyFromPEM(c.Key); err != nil {
 		return nil, fmt.Errorf("the App's private key is no RSA key in PEM form: %w", err)
 	}
-	return &App{Config: c, base: base, clients: map[int64]*github.Client{}}, nil
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &App{Config: c, base: base, clients: map[int64]*github.Client{}, limits: map[int64]limit{}}, nil
 }
 
 // requestTime is how long one request may take.
@@ -83,6 +91,9 @@ type counted struct {
 
 func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.app.Requests.Add(1)
+	if r.Method != http.MethodGet {
+		c.app.Writes.Add(1)
+	}
 	answer, err := c.app.Transport.RoundTrip(r)
 	if err != nil || answer.StatusCode >= 400 {
 		c.app.Failures.Add(1)
@@ -152,100 +163,6 @@ func (a *App) forget(installation int64) {
 	delete(a.clients, installation)
 }
 
-// do makes a request below a repository and decodes the answer into v. A 401 is tried once more with a new token. An answer
-// that there is no such thing wraps store.ErrNotFound.
-func (a *App) do(ctx context.Context, r store.Repo, method, path string, body, v any) error {
-	err := a.once(ctx, r, method, path, body, v)
-	var failed *github.ErrorResponse
-	if errors.As(err, &failed) && failed.Response.StatusCode == http.StatusUnauthorized {
-		a.forget(r.Installation)
-		err = a.once(ctx, r, method, path, body, v)
-		if errors.As(err, &failed) && failed.Response.StatusCode == http.StatusUnauthorized {
-			if skew := clockSkew(failed.Response); skew != "" {
-				err = fmt.Errorf("%w (%s)", err, skew)
-			}
-		}
-	}
-	return err
-}
-
-func (a *App) once(ctx context.Context, r store.Repo, method, path string, body, v any) error {
-	c, err := a.client(r.Installation)
-	if err != nil {
-		return err
-	}
-	request, err := c.NewRequest(method, "repos/"+r.Name+path, body)
-	if err != nil {
-		return err
-	}
-	answer, err := c.Do(ctx, request, v)
-	if answer != nil {
-		answer.Body.Close()
-	}
-	return tellApart(err)
-}
-
-// clockSkew says how far the clock of this machine is from GitHub's, empty if not far. A token is refused for that.
-func clockSkew(answer *http.Response) string {
-	theirs, err := http.ParseTime(answer.Header.Get("Date"))
-	if err != nil {
-		return ""
-	}
-	if skew := time.Since(theirs); skew.Abs() > 30*time.Second {
-		return fmt.Sprintf("this machine's clock is %v off", skew.Round(time.Second))
-	}
-	return ""
-}
-
-// tellApart gives an error what the program must know of it: that something is not there, or when to try again.
-func tellApart(err error) error {
-	var primary *github.RateLimitError
-	var secondary *github.AbuseRateLimitError
-	var failed *github.ErrorResponse
-	var token *ghinstallation.HTTPError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &primary):
-		return &checks.WaitError{Until: primary.Rate.Reset.Time, Err: err}
-	case errors.As(err, &secondary):
-		pause := time.Minute
-		if secondary.RetryAfter != nil {
-			pause = *secondary.RetryAfter
-		}
-		return &checks.WaitError{Until: time.Now().Add(pause), Err: err}
-	case errors.As(err, &failed):
-		switch failed.Response.StatusCode {
-		case http.StatusTooManyRequests:
-			return &checks.WaitError{Until: retryAt(failed.Response.Header), Err: err}
-		case http.StatusNotFound, http.StatusGone:
-			return fmt.Errorf("%w: %w", store.ErrNotFound, err)
-		}
-	case errors.As(err, &token):
-		// The error leaves the body open, and its text can hold more than a log should.
-		if token.Response != nil {
-			token.Response.Body.Close()
-			status := token.Response.StatusCode
-			if status == http.StatusNotFound {
-				return fmt.Errorf("%w: the App is no longer installed there", store.ErrNotFound)
-			}
-			return fmt.Errorf("GitHub gives no token for the installation: status %d", status)
-		}
-	}
-	return err
-}
-
-// retryAt is when a refused request may be made again, by the headers of the refusal.
-func retryAt(h http.Header) time.Time {
-	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
-		return time.Now().Add(time.Duration(seconds) * time.Second)
-	}
-	if reset, err := strconv.ParseInt(h.Get("X-Ratelimit-Reset"), 10, 64); err == nil && h.Get("X-Ratelimit-Remaining") == "0" {
-		return time.Unix(reset, 0)
-	}
-	return time.Now().Add(time.Minute)
-}
-
 // CloneToken makes a token that lets git read one repository and do nothing else. GitHub lets it expire after an hour.
 // https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
 func (a *App) CloneToken(ctx context.Context, r store.Repo) (token string, expires time.Time, err error) {
@@ -268,7 +185,7 @@ func (a *App) CloneToken(ctx context.Context, r store.Repo) (token string, expir
 		Expires time.Time `json:"expires_at"`
 	}
 	if _, err := client.Do(ctx, request, &made); err != nil {
-		return "", expires, fmt.Errorf("a token to clone %s: %w", r.Name, tellApart(err))
+		return "", expires, fmt.Errorf("a token to clone %s: %w", r.Name, a.tellApart(err))
 	}
 	return made.Token, made.Expires, nil
 }
@@ -279,7 +196,7 @@ func (a *App) Revoke(ctx context.Context, r store.Repo, token string) {
 	defer cancel()
 	client := a.newClient(bearer{token, counted{a, 0}})
 	if _, err := client.Apps.RevokeInstallationToken(ctx); err != nil {
-		a.Log.Warn("revoking a clone token", "repo", r.Name, "err", tellApart(err))
+		a.Log.Warn("revoking a clone token", "repo", r.Name, "err", a.tellApart(err))
 	}
 }
 

@@ -67,7 +67,7 @@ func TestReports(t *testing.T) {
 	told := *r
 	r.Status, r.Conclusion, r.Completed, r.Title, r.Summary = checks.Completed, checks.Failure, r.Started.Add(time.Minute), "Failed", strings.Repeat("ü", 65535)
 	for i := range 120 {
-		r.Annotations = append(r.Annotations, checks.Annotation{Path: "buildspec.yml", Line: i + 1, Column: 3, Failure: i%2 == 0, Title: "buildspec", Message: fmt.Sprint("problem ", i)})
+		r.Annotations = append(r.Annotations, checks.Annotation{Path: "buildspec.yml", Line: i + 1, Column: 3, Level: []string{checks.LevelFailure, checks.LevelNotice}[i%2], Title: "buildspec", Message: fmt.Sprint("problem ", i)})
 	}
 	if err := app.Update(t.Context(), repo, remote, r, &told); err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestCreateWithManyAnnotations(t *testing.T) {
 	r := report(sha)
 	r.Status, r.Conclusion, r.Completed = checks.Completed, checks.Failure, r.Started
 	for i := range 60 {
-		r.Annotations = append(r.Annotations, checks.Annotation{Path: "buildspec.yml", Line: i + 1, Message: "x"})
+		r.Annotations = append(r.Annotations, checks.Annotation{Path: "buildspec.yml", Line: i + 1, Level: checks.LevelWarning, Message: "x"})
 	}
 	if _, err := app.Create(t.Context(), repo, r); err != nil {
 		t.Fatal(err)
@@ -501,7 +501,7 @@ func TestInstallationsAreApart(t *testing.T) {
 func TestRefusedAnnotations(t *testing.T) {
 	hub, app, repo, sha := newApp(t)
 	r := report(sha)
-	r.Annotations = []checks.Annotation{{Path: "a_test.go", Line: 1, Failure: true, Title: strings.Repeat("ü", 300), Message: strings.Repeat("ü", 50_000)}}
+	r.Annotations = []checks.Annotation{{Path: "a_test.go", Line: 1, Level: checks.LevelFailure, Title: strings.Repeat("ü", 300), Message: strings.Repeat("ü", 50_000)}}
 	remote, err := app.Create(t.Context(), repo, r)
 	if err != nil {
 		t.Fatal(err)
@@ -510,7 +510,7 @@ func TestRefusedAnnotations(t *testing.T) {
 		t.Errorf("a long message: %d annotations", len(run.Annotations))
 	}
 	told := *r
-	r.Annotations = append(r.Annotations, checks.Annotation{Path: "b_test.go", Line: 1, Message: "x"})
+	r.Annotations = append(r.Annotations, checks.Annotation{Path: "b_test.go", Line: 1, Level: checks.LevelWarning, Message: "x"})
 	r.Status, r.Conclusion, r.Completed = checks.Completed, checks.Failure, r.Started.Add(time.Minute)
 	refusal := githubtest.Fault{Status: 422, Body: `{"message": "Invalid request"}`}
 	if err := hub.Inject(refusal.At("PATCH", "check-runs")); err != nil {

@@ -36,6 +36,14 @@ type checkRun struct {
 	Conclusion  string  `json:"conclusion,omitempty"`
 	CompletedAt string  `json:"completed_at,omitempty"`
 	Output      *output `json:"output,omitempty"`
+
+	Actions []action `json:"actions,omitempty"`
+}
+
+type action struct {
+	Label       string `json:"label"`
+	Description string `json:"description"`
+	Identifier  string `json:"identifier"`
 }
 
 type output struct {
@@ -62,13 +70,12 @@ func body(r *checks.Report, list []checks.Annotation) checkRun {
 		StartedAt: seconds(r.Started), CompletedAt: seconds(r.Completed),
 		Output: &output{Title: r.Title, Summary: r.Summary},
 	}
+	for _, a := range r.Actions {
+		run.Actions = append(run.Actions, action(a))
+	}
 	for _, a := range list {
-		level := "warning"
-		if a.Failure {
-			level = "failure"
-		}
 		run.Output.Annotations = append(run.Output.Annotations, annotation{
-			Path: a.Path, StartLine: a.Line, EndLine: a.Line, StartColumn: a.Column, EndColumn: a.Column, Level: level,
+			Path: a.Path, StartLine: a.Line, EndLine: a.Line, StartColumn: a.Column, EndColumn: a.Column, Level: a.Level,
 			Message: strings.ToValidUTF8(a.Message[:min(len(a.Message), maxMessage)], ""), Title: fmt.Sprintf("%.*s", maxTitle, a.Title),
 		})
 	}
@@ -96,6 +103,14 @@ func seconds(at time.Time) string {
 
 // Create implements checks.Publisher.
 func (a *App) Create(ctx context.Context, r store.Repo, report *checks.Report) (string, error) {
+	switch report.Kind {
+	case checks.KindStatus:
+		return a.createStatus(ctx, r, report)
+	case checks.KindComment:
+		return a.createComment(ctx, r, report)
+	case checks.KindDeployment:
+		return a.createDeployment(ctx, r, report)
+	}
 	first := report.Annotations[:min(len(report.Annotations), maxAnnotations)]
 	run := body(report, first)
 	run.HeadSHA = report.Commit
@@ -111,11 +126,32 @@ func (a *App) Create(ctx context.Context, r store.Repo, report *checks.Report) (
 	return remote, a.rest(ctx, r, remote, report, report.Annotations[len(first):])
 }
 
-// Update implements checks.Publisher. GitHub adds annotations to those it has, so that each is sent once.
+// Update implements checks.Publisher. GitHub adds annotations to those it has, so that each is sent once: it is asked how many
+// it has, since the answer to an earlier request may have been lost.
 func (a *App) Update(ctx context.Context, r store.Repo, remote string, report, told *checks.Report) error {
+	switch report.Kind {
+	case checks.KindStatus:
+		_, err := a.createStatus(ctx, r, report)
+		return err
+	case checks.KindComment:
+		return a.updateComment(ctx, r, remote, report)
+	case checks.KindDeployment:
+		return a.tellDeployment(ctx, r, remote, report)
+	}
 	news := report.Annotations
 	if told != nil && len(told.Annotations) <= len(news) {
 		news = news[len(told.Annotations):]
+	}
+	if len(news) > 0 {
+		var has struct {
+			Output struct {
+				Count int `json:"annotations_count"`
+			}
+		}
+		if err := a.do(ctx, r, http.MethodGet, "/check-runs/"+remote, nil, &has); err != nil {
+			return refused(err)
+		}
+		news = report.Annotations[min(max(has.Output.Count, 0), len(report.Annotations)):]
 	}
 	first := news[:min(len(news), maxAnnotations)]
 	annotated, err := a.tell(ctx, r, http.MethodPatch, "/check-runs/"+remote, body(report, first), nil)
@@ -152,8 +188,29 @@ func refused(err error) error {
 	return err
 }
 
+// refusedToo is refused for what an App may do without: what its permissions do not include, or somebody forbids, is refused
+// as well.
+func refusedToo(err error) error {
+	var failed *github.ErrorResponse
+	if errors.As(err, &failed) && !errors.As(err, new(*checks.WaitError)) {
+		switch failed.Response.StatusCode {
+		case http.StatusForbidden, http.StatusConflict:
+			return fmt.Errorf("%w: %w", checks.ErrRefused, err)
+		}
+	}
+	return refused(err)
+}
+
 // Find implements checks.Publisher.
 func (a *App) Find(ctx context.Context, r store.Repo, report *checks.Report) (string, error) {
+	switch report.Kind {
+	case checks.KindStatus:
+		return "", nil // one more of the same says the same
+	case checks.KindComment:
+		return a.findComment(ctx, r, report)
+	case checks.KindDeployment:
+		return a.findDeployment(ctx, r, report)
+	}
 	const perPage = 100
 	for page := 1; ; page++ {
 		query := url.Values{"check_name": {report.Name}, "filter": {"all"}, "app_id": {strconv.FormatInt(a.AppID, 10)},
@@ -177,6 +234,9 @@ func (a *App) Find(ctx context.Context, r store.Repo, report *checks.Report) (st
 		}
 	}
 }
+
+// Has implements checks.Publisher.
+func (a *App) Has(checks.Kind) bool { return true }
 
 // Account implements checks.Publisher.
 func (a *App) Account(r store.Repo) string { return strconv.FormatInt(r.Installation, 10) }

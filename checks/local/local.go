@@ -156,6 +156,9 @@ func (Publisher) Find(_ context.Context, _ store.Repo, report *checks.Report) (s
 	return report.ExternalID, nil
 }
 
+// Has implements checks.Publisher: there is no place for anything but checks.
+func (Publisher) Has(kind checks.Kind) bool { return kind == checks.KindCheck }
+
 // Account implements checks.Publisher.
 func (Publisher) Account(r store.Repo) string { return r.ID }
 

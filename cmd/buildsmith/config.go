@@ -27,10 +27,15 @@ type Config struct {
 		Certificate string `yaml:"certificate"`
 		Key         string `yaml:"key"`
 	} `yaml:"tls"`
-	GitHub     *GitHub             `yaml:"github"`
-	LocalForge *bool               `yaml:"local-forge"`
-	MaxPush    Size                `yaml:"max-push"`
-	Checks     string              `yaml:"checks"`
+	GitHub     *GitHub `yaml:"github"`
+	LocalForge *bool   `yaml:"local-forge"`
+	MaxPush    Size    `yaml:"max-push"`
+	Checks     string  `yaml:"checks"`
+
+	Statuses       string `yaml:"statuses"`
+	StatusContext  string `yaml:"status-context"`
+	SummaryComment bool   `yaml:"summary-comment"`
+
 	Builds     BuildSettings       `yaml:"builds"`
 	Commands   CommandSettings     `yaml:"commands"`
 	Priorities PrioritySettings    `yaml:"priorities"`
@@ -126,8 +131,11 @@ type ProjectSettings struct {
 	SecondaryArtifacts []string            `yaml:"secondary-artifacts"`
 	Overridable        []string            `yaml:"overridable"`
 	FilterGroups       FilterGroups        `yaml:"filter-groups"`
-	BuildSettings      `yaml:",inline"`
-	DecisionSettings   `yaml:",inline"`
+
+	Environment *EnvironmentSettings `yaml:"environment"`
+
+	BuildSettings    `yaml:",inline"`
+	DecisionSettings `yaml:",inline"`
 
 	filters        *webhook.Filters // FilterGroups, made ready
 	filterWarnings []string         // what is hardly meant in them

@@ -102,6 +102,7 @@ func (c *Config) check() problems {
 		}
 		secret("registries."+host+".password", r.Password)
 	}
+	c.checkReports(wrong)
 	c.Secrets.check(wrong)
 	c.checkBuilds("builds", &c.Builds, wrong)
 	c.DecisionSettings.check("", wrong)
@@ -131,6 +132,7 @@ func (c *Config) check() problems {
 		default:
 			wrong("%s.forge: %q is none of github, local", key, project.Forge)
 		}
+		project.Environment.check(key, wrong)
 		for name, v := range project.Variables {
 			if v.Type != "" && v.Type != store.ParameterStore && v.Type != store.SecretsManager {
 				wrong("%s.variables.%s: the type %q is none of %s, %s", key, name, v.Type, store.ParameterStore, store.SecretsManager)

@@ -44,6 +44,11 @@ var (
 	descUnsaid     = describe("reports_pending", "Builds and notices whose forge may not know how they stand.")
 	descReports    = describe("reports_total", "Reports by what the forge answered.", "answer")
 	descRequests   = describe("forge_requests_total", "Requests to GitHub by outcome.", "outcome")
+	descWrites     = describe("forge_writes_total", "Requests to GitHub that change something there.")
+	descUnchanged  = describe("forge_unchanged_total", "Questions to GitHub whose answer was known and still holds.")
+	descHeldBack   = describe("forge_held_back_total", "Requests and reports that waited for a limit, by whose it is.", "limit")
+	descLimited    = describe("forge_limited_seconds", "How long GitHub takes nothing more of an installation.", "installation")
+	descSingle     = describe("reports_single", "Accounts whose new builds have one check each, because there were too many requests.")
 	descRemaining  = describe("forge_requests_remaining", "Requests that an installation has left in this hour.", "installation")
 	descFree       = describe("disk_free_bytes", "Free bytes of the disk below the data directory.")
 	descReserve    = describe("disk_reserve_bytes", "Free bytes below which nothing new begins.")
@@ -67,7 +72,7 @@ func newMetrics(s *store.Store, i *webhook.Intake, r *checks.Reporter, app *gith
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descDeliveries, descPending, descQueue, descRunning, descOldest, descLag, descUnsaid, descReports,
-		descRequests, descRemaining, descFree, descReserve} {
+		descRequests, descWrites, descUnchanged, descHeldBack, descLimited, descSingle, descRemaining, descFree, descReserve} {
 		c <- d
 	}
 }
@@ -101,7 +106,15 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	gauge(descLag, m.reporter.Lag().Seconds())
 	counter(descReports, m.reporter.Told.Load(), "acknowledged")
 	counter(descReports, m.reporter.Failures.Load(), "failed")
+	counter(descHeldBack, m.reporter.HeldBack.Load(), "ours")
+	gauge(descSingle, float64(len(m.reporter.Single())))
 	if m.github != nil {
+		counter(descWrites, m.github.Writes.Load())
+		counter(descUnchanged, m.github.Unchanged.Load())
+		counter(descHeldBack, m.github.HeldBack.Load(), "forge")
+		for installation, until := range m.github.Limited() {
+			gauge(descLimited, max(0, until.Sub(m.store.Now()).Seconds()), strconv.FormatInt(installation, 10))
+		}
 		failures := m.github.Failures.Load()
 		counter(descRequests, m.github.Requests.Load()-failures, "success")
 		counter(descRequests, failures, "failure")

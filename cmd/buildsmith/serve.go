@@ -166,8 +166,9 @@ func (s *server) open(ctx context.Context) (err error) {
 		sources, publishers[local.Name] = append(sources, source), local.Publisher{}
 	}
 	s.intake = webhook.New(webhook.Config{Store: s.store, Sources: sources, Projects: c.configured, Settings: c.settings(), Rules: c.rules(nil), Commands: c.Commands.commands(), ChangedFiles: s.changedFiles, Log: s.log})
-	s.reporter = checks.New(checks.Config{Store: s.store, Publishers: publishers, Log: s.log,
-		Options: checks.Options{Phases: c.Checks == "phases", URL: s.page}})
+	options := c.reportOptions()
+	options.URL = s.page
+	s.reporter = checks.New(checks.Config{Store: s.store, Publishers: publishers, Log: s.log, Options: options})
 	s.runner = runner.New(runner.Config{
 		Store: s.store, Sandbox: s.docker, Source: runner.GitSource{Mirrors: s.mirrors, Remote: s.remote},
 		Place: runner.Place{Region: c.Region, Account: c.Account, Proxy: c.Proxy.variables(),

@@ -19,6 +19,7 @@ func (c *Config) fill() {
 	setDefault(&c.Listen, "127.0.0.1:8080")
 	setDefault(&c.Data, defaultData())
 	setDefault(&c.Checks, "phases")
+	setDefault(&c.Statuses, statusesOff)
 	setDefault(&c.Pull, docker.PullMissing)
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
@@ -153,6 +154,7 @@ func (c *Config) projectSettings(p *ProjectSettings) store.Settings {
 	}
 	s.Concurrency, s.Findings, s.BaseSpec = set(p.Concurrency, s.Concurrency), set(p.Findings, s.Findings), c.baseSpec(p)
 	s.NoArtifacts, s.SecondaryArtifacts = p.Artifacts != nil && !*p.Artifacts, p.SecondaryArtifacts
+	s.Environment = p.Environment.environment()
 	names := make([]string, 0, len(p.Variables))
 	for name := range p.Variables {
 		names = append(names, name)

@@ -16,7 +16,7 @@ import (
 // would have violations otherwise.
 func TestAnswers(t *testing.T) {
 	s := newShop(t, Options{Permissions: map[string]string{"metadata": "read", "contents": "read", "checks": "write", "pull_requests": "write",
-		"issues": "write", "statuses": "write", "members": "read"}})
+		"issues": "write", "statuses": "write", "deployments": "write", "members": "read"}})
 	s.SetHook(newBot(t).url)
 	s.AddOrganization("acme", "mona")
 	s.SetPermission(shopRepo, "mona", "maintain")
@@ -65,6 +65,10 @@ func TestAnswers(t *testing.T) {
 		{"GET", in + "/commits/feature/statuses", "", 200},
 		{"GET", in + "/commits/" + second + "/branches-where-head", "", 200},
 		{"GET", in + "/commits/" + second + "/pulls", "", 200},
+		{"POST", in + "/deployments", `{"ref": "` + second + `", "auto_merge": false, "required_contexts": [], "payload": {"build": "1"}}`, 201},
+		{"GET", in + "/deployments?environment=production&sha=" + second, "", 200},
+		{"POST", fmt.Sprintf("%s/deployments/%d/statuses", in, firstID["deployment"]), `{"state": "success", "log_url": "https://ci.example.org/1", "environment_url": "https://example.org"}`, 201},
+		{"GET", fmt.Sprintf("%s/deployments/%d/statuses", in, firstID["deployment"]), "", 200},
 		{"POST", in + "/check-runs", `{"name": "x", "head_sha": "` + second + `"}`, 201},
 		{"GET", fmt.Sprintf("%s/check-runs/%d", in, run.GetID()), "", 200},
 		{"PATCH", fmt.Sprintf("%s/check-runs/%d", in, run.GetID()), `{"external_id": "7"}`, 200},

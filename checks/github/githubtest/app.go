@@ -12,7 +12,7 @@ import (
 
 // DefaultPermissions are the permissions that the app is granted unless Options say otherwise.
 var DefaultPermissions = map[string]string{"metadata": "read", "contents": "read", "checks": "write", "pull_requests": "write", "issues": "read",
-	"statuses": "write", "merge_queues": "read"}
+	"statuses": "write", "deployments": "write", "merge_queues": "read"}
 
 // subscribed are the events that the app is subscribed to; check_run and check_suite come with the permission on checks.
 var subscribed = []string{"check_run", "check_suite", "issue_comment", "pull_request", "push", "repository"}

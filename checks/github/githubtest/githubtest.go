@@ -126,6 +126,7 @@ type Server struct {
 	comments      []*Comment
 	reactions     []*Reaction
 	statuses      []*CommitStatus
+	deployments   []*Deployment
 	runs          []*CheckRun
 	suites        map[int64]*suite
 	deliveries    []*Delivery

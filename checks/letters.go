@@ -1,0 +1,308 @@
+package checks
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"buildsmith/store"
+)
+
+// A letter is a report that a forge does not have as it is.
+type letter struct {
+	subject store.Subject
+	id      string     // below which it is recorded what was told: the subject's, or that of a pull request
+	repo    store.Repo // as it is called now
+	report  Report
+	told    store.Told
+	rank    int // lower goes first
+	order   time.Time
+}
+
+// Ranks: the end of a build first, for which people and branch protection wait; then what else is final, then what people
+// have asked for, then what is not there at all, then what has changed.
+const (
+	rankEnd = iota
+	rankFinal
+	rankReply
+	rankNew
+	rankChange
+)
+
+// cost is how many requests that change something a letter is.
+func (l *letter) cost() int {
+	const annotations = 50 // in a request of GitHub's
+	n := 1 + (max(1, len(l.report.Annotations))-1)/annotations
+	if l.report.Kind == KindDeployment && l.told.Remote == "" {
+		n++
+	}
+	return n
+}
+
+// pause is how long a letter has to wait: what runs is not told of too often, what failed is tried again after a while.
+func (l *letter) pause(now time.Time) time.Duration {
+	pause := remaining(l.told.Next, now, longestPause)
+	if same := l.told.Remote != "" && l.told.Status == l.report.Status; l.report.Status != Completed && (same || l.told.Refused != "") {
+		pause = max(pause, remaining(l.told.At.Add(updateEvery), now, updateEvery))
+	}
+	return pause
+}
+
+// A settlement is a record of something that is not told any more.
+type settlement struct {
+	id, key string
+	told    store.Told
+}
+
+// A dossier is a subject with what must be known to tell of it.
+type dossier struct {
+	store.Subject
+	repo  store.Repo // as it is called now: it may have been renamed or moved since
+	gone  string     // why its forge can be told nothing; empty if it can
+	told  map[string]store.Told
+	later bool // another build or notice of the same check and commit came later
+	pulls []pull
+}
+
+// letters gives the reports that differ from what forges were told and may be told now, what is settled without telling, and
+// the subjects of which there is nothing more to tell.
+func (r *Reporter) letters() (letters []letter, settled []settlement, silent []store.Subject, wait time.Duration, err error) {
+	wait = time.Hour
+	now := r.Store.Now()
+	var files []dossier
+	if err := r.Store.View(func(tx *store.Tx) (err error) {
+		subjects, err := tx.Unsaid()
+		if err != nil {
+			return err
+		}
+		for _, s := range subjects {
+			if r.Publishers[repoOf(s).Forge] == nil {
+				continue // until a server is configured for that forge again
+			}
+			file, err := r.open(tx, s)
+			if err != nil {
+				return err
+			}
+			files = append(files, file)
+		}
+		return nil
+	}); err != nil {
+		return nil, nil, nil, wait, err
+	}
+	// Rendered outside of the transaction, since links are made by another one.
+	written := map[string]bool{}
+	for i := range files {
+		file := &files[i]
+		mine, done, left := r.write(file, now)
+		settled = append(settled, done...)
+		for _, l := range mine {
+			if pause := l.pause(now); pause > 0 {
+				wait = min(wait, pause)
+				continue
+			}
+			// Builds of one pull request have its comment in common.
+			if key := l.id + "\x00" + l.report.Key(); !written[key] {
+				written[key] = true
+				letters = append(letters, l)
+			}
+		}
+		if !left { // whatever changes it makes it unsaid again
+			silent = append(silent, file.Subject)
+		}
+	}
+	return letters, settled, silent, wait, nil
+}
+
+// open reads what must be known of a subject.
+func (r *Reporter) open(tx *store.Tx, s store.Subject) (file dossier, err error) {
+	file = dossier{Subject: s, repo: repoOf(s)}
+	state, err := tx.RepoState(file.repo.Key())
+	if err != nil {
+		return file, err
+	}
+	if now := state.Repo; now.ID != "" {
+		if now.Installation == 0 {
+			now.Installation = file.repo.Installation
+		}
+		file.repo = now
+	}
+	installation, _, err := tx.Installation(file.repo.Forge, file.repo.Host, file.repo.Installation)
+	if err != nil {
+		return file, err
+	}
+	switch {
+	case state.Gone:
+		file.gone = "the repository was deleted, or taken from the App"
+	case installation.Removed:
+		file.gone = "the App is no longer installed there"
+	}
+	if file.told, err = tx.AllTold(s.ID()); err != nil || s.Reply != nil {
+		return file, err
+	}
+	if r.Options.Statuses == StatusesOff && !r.Options.SummaryComment {
+		return file, nil
+	}
+	builds, notices, err := tx.OfCommit(file.repo, triggerOf(s).Commit)
+	if err != nil {
+		return file, err
+	}
+	file.later = later(s, builds, notices)
+	if r.Options.SummaryComment {
+		file.pulls, err = pullsOf(tx, file.repo, triggerOf(s).Commit, builds, notices)
+	}
+	return file, err
+}
+
+func repoOf(s store.Subject) store.Repo {
+	switch {
+	case s.Notice != nil:
+		return s.Notice.Repo
+	case s.Reply != nil:
+		return s.Reply.Repo
+	}
+	return s.Build.Repo
+}
+
+func triggerOf(s store.Subject) store.Trigger {
+	if s.Notice != nil {
+		return s.Notice.Trigger
+	}
+	return s.Build.Trigger
+}
+
+// later reports whether another build or notice of the same check came after a subject. A commit status has no number: the
+// last one told is the one that counts.
+func later(s store.Subject, builds []store.Build, notices []store.Notice) bool {
+	check, made, id := "", time.Time{}, s.ID()
+	if b := s.Build; b != nil {
+		check, made = b.Check, b.Created
+		if slices.ContainsFunc(builds, func(o store.Build) bool { return o.Check == check && o.Seq > b.Seq }) {
+			return true
+		}
+	} else {
+		check, made = s.Notice.Check, s.Notice.Created
+		if slices.ContainsFunc(builds, func(o store.Build) bool { return o.Check == check && !o.Created.Before(made) }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(notices, func(n store.Notice) bool { return n.Check == check && n.ID != id && n.Created.After(made) })
+}
+
+// write gives the letters of a subject, and what is settled without one. There is something left to tell if there are letters, or
+// if it has to wait for the repository.
+func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settled []settlement, left bool) {
+	publisher := r.Publishers[file.repo.Forge]
+	single := r.account(publisher, file.repo).single(now)
+	instead := r.Options.Statuses == StatusesInstead && publisher.Has(KindStatus)
+	add := func(id string, report Report, told store.Told) {
+		digest := report.Digest()
+		if told.GivenUp || told.Digest == digest || told.Refused == digest {
+			return
+		}
+		if file.gone != "" {
+			// What is not final yet waits: the repository may come back before it is.
+			if report.Status == Completed {
+				told.GivenUp, told.Problem = true, file.gone
+				settled = append(settled, settlement{id, report.Key(), told})
+			}
+			left = left || report.Status != Completed
+			return
+		}
+		l := letter{subject: file.Subject, id: id, repo: file.repo, report: report, told: told, rank: rankChange, order: report.Started}
+		l.setRank(instead)
+		letters, left = append(letters, l), true
+	}
+	for _, report := range r.render(file) {
+		told := file.told[report.Key()]
+		// What has been begun is brought to its end, whatever the settings are now.
+		begun := told.Remote != "" || told.Creating
+		switch {
+		case !publisher.Has(report.Kind):
+			continue
+		case report.Kind == KindStatus && file.later:
+			continue
+		case report.Kind == KindCheck && instead && !begun:
+			continue
+		case report.Phase && !begun && !r.Options.Phases:
+			continue
+		case report.Phase && !begun && single && !told.GivenUp:
+			told.GivenUp, told.Problem = true, "too many requests in an hour: builds have one check each for now"
+			settled = append(settled, settlement{file.ID(), report.Key(), told})
+			continue
+		}
+		add(file.ID(), report, told)
+	}
+	if publisher.Has(KindComment) {
+		for i := range file.pulls {
+			p := &file.pulls[i]
+			if report := RenderSummary(p.number, p.commit, p.builds, p.notices, r.Options); p.newest(&report) {
+				add(p.id, report, p.told)
+			}
+		}
+	}
+	return letters, settled, left
+}
+
+// setRank says what goes first. Statuses that stand instead of checks are what people wait for.
+func (l *letter) setRank(instead bool) {
+	own := l.report.Kind == KindCheck && !l.report.Phase || l.report.Kind == KindStatus && instead
+	waiting := l.report.Kind == KindComment || l.report.Conclusion == ActionRequired
+	switch {
+	case l.report.Status == Completed && own && l.subject.Build != nil:
+		l.rank, l.order = rankEnd, l.report.Completed
+	case waiting:
+		l.rank = rankReply
+	case l.report.Status == Completed:
+		l.rank, l.order = rankFinal, l.report.Completed
+	case l.told.Remote == "":
+		l.rank = rankNew
+	}
+}
+
+func (r *Reporter) render(file *dossier) []Report {
+	switch {
+	case file.Reply != nil:
+		return []Report{RenderReply(file.Reply)}
+	case file.Notice != nil:
+		reports := []Report{RenderNotice(file.Notice, r.Options)}
+		if r.Options.Statuses != StatusesOff {
+			reports = append(reports, noticeStatus(file.Notice, r.Options))
+		}
+		return reports
+	}
+	o := r.Options
+	o.Phases = true // write leaves out those that are not wanted
+	return Render(file.Build, o)
+}
+
+// ToldReports gives the checks of a build or notice as its forge was last told them.
+func ToldReports(s *store.Store, id string) ([]Report, error) {
+	var list []Report
+	err := s.View(func(tx *store.Tx) error {
+		all, err := tx.AllTold(id)
+		if err != nil {
+			return err
+		}
+		for _, t := range all {
+			var report Report
+			if len(t.Report) > 0 && json.Unmarshal(t.Report, &report) == nil && report.Kind == KindCheck {
+				list = append(list, report)
+			}
+		}
+		return nil
+	})
+	// The build's own first, then its phases in the order in which they run.
+	slices.SortFunc(list, func(a, b Report) int {
+		return phaseOrder(&a) - phaseOrder(&b)
+	})
+	return list, err
+}
+
+func phaseOrder(r *Report) int {
+	for i, phase := range store.CommandPhases {
+		if len(r.ExternalID) > len(phase) && r.ExternalID[len(r.ExternalID)-len(phase)-1:] == "/"+phase {
+			return i + 1
+		}
+	}
+	return 0
+}

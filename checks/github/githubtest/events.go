@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 )
@@ -285,7 +286,7 @@ func (s *Server) Rerequest(checkRun int64, login string) (Delivery, error) {
 	return s.aboutRun(checkRun, login, "rerequested", nil)
 }
 
-// RequestAction presses one of the buttons that the app has put on a check run.
+// RequestAction presses one of the buttons that the app has put on a check run. There are none before the run is completed.
 func (s *Server) RequestAction(checkRun int64, login, identifier string) (Delivery, error) {
 	return s.aboutRun(checkRun, login, "requested_action", object{"requested_action": object{"identifier": identifier}})
 }
@@ -302,6 +303,10 @@ func (s *Server) aboutRun(checkRun int64, login, action string, more object) (De
 			}
 			if run.Status != "completed" {
 				return nil, nil, fmt.Errorf("check run %d is not completed", checkRun)
+			}
+			if pressed, ok := more["requested_action"].(object); ok &&
+				!slices.ContainsFunc(run.Actions, func(a Action) bool { return a.Identifier == pressed["identifier"] }) {
+				return nil, nil, fmt.Errorf("check run %d has no button %q: %w", checkRun, pressed["identifier"], fs.ErrNotExist)
 			}
 			return r, with(s.checkRunPayload(r, run, action), with(object{"sender": s.userJSON(login)}, more)), nil
 		}

@@ -58,10 +58,11 @@ type storm struct {
 	Chaos
 	path *regexp.Regexp
 
-	mu      sync.Mutex // guards all below
-	random  *rand.Rand
-	mishaps []Mishap
-	held    chan struct{} // closed to let the delivery go that waits for the next one; nil if none does
+	mu         sync.Mutex // guards all below
+	requests   *rand.Rand // each kind has its own, so that neither depends on how many of the other there were
+	deliveries *rand.Rand
+	mishaps    []Mishap
+	held       chan struct{} // closed to let the delivery go that waits for the next one; nil if none does
 }
 
 // SetChaos begins a bad day, or ends it with the zero value. The mishaps so far stay.
@@ -83,7 +84,7 @@ func (s *Server) SetChaos(c Chaos) error {
 	}
 	s.mu.Lock()
 	before := s.storm
-	next := &storm{Chaos: c, path: path, random: rand.New(rand.NewPCG(c.Seed, c.Seed))}
+	next := &storm{Chaos: c, path: path, requests: rand.New(rand.NewPCG(c.Seed, 1)), deliveries: rand.New(rand.NewPCG(c.Seed, 2))}
 	s.storm = next
 	s.mu.Unlock()
 	before.mu.Lock()
@@ -109,7 +110,7 @@ func (s *Server) weather() *storm {
 	return s.storm
 }
 
-func (w *storm) hitsLocked(rate int) bool { return rate > 0 && w.random.IntN(rate) == 0 }
+func hits(random *rand.Rand, rate int) bool { return rate > 0 && random.IntN(rate) == 0 }
 
 func (w *storm) noteLocked(now time.Time, what, on string) {
 	w.mishaps = append(w.mishaps, Mishap{At: now, What: what, On: on})
@@ -127,10 +128,10 @@ func (w *storm) letGoLocked() {
 func (w *storm) request(now time.Time, method, path string) Fault {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.path.MatchString(path) || !w.hitsLocked(w.Requests) {
+	if !w.path.MatchString(path) || !hits(w.requests, w.Requests) {
 		return Fault{}
 	}
-	m := requestMishaps[w.random.IntN(len(requestMishaps))]
+	m := requestMishaps[w.requests.IntN(len(requestMishaps))]
 	w.noteLocked(now, m.what, method+" "+path)
 	return m.fault
 }
@@ -150,19 +151,19 @@ func (w *storm) delivery(now time.Time, on string) (f fate) {
 	note := func(what string) { w.noteLocked(now, what, on) }
 	f.after, w.held = w.held, nil
 	switch {
-	case w.hitsLocked(w.Drop):
+	case hits(w.deliveries, w.Drop):
 		note("dropped")
 		f.dropped = true
 		return f
-	case f.after == nil && w.hitsLocked(w.Reorder):
+	case f.after == nil && hits(w.deliveries, w.Reorder):
 		note("held back until the next")
 		w.held = make(chan struct{})
 		f.hold = w.held
-	case w.hitsLocked(w.Delay):
-		f.delay = time.Duration(w.random.Int64N(int64(w.Most)))
+	case hits(w.deliveries, w.Delay):
+		f.delay = time.Duration(w.deliveries.Int64N(int64(w.Most)))
 		note("delayed by " + f.delay.Round(time.Millisecond).String())
 	}
-	if w.hitsLocked(w.Repeat) {
+	if hits(w.deliveries, w.Repeat) {
 		note("repeated")
 		f.repeated = true
 	}

@@ -65,10 +65,10 @@ func TestInstallationEvents(t *testing.T) {
 	p = b.delivered1(t, "installation")(s.SetSuspended("acme", false))
 	expect(t, p, map[string]any{"action": "unsuspend", "installation.suspended_at": nil})
 
-	p = b.delivered1(t, "installation")(s.AcceptPermissions("acme", with2(DefaultPermissions, "deployments", "write")))
-	expect(t, p, map[string]any{"action": "new_permissions_accepted", "installation.permissions.deployments": "write"})
-	token, _, err := s.app.Apps.CreateInstallationToken(t.Context(), id, &github.InstallationTokenOptions{Permissions: &github.InstallationPermissions{Deployments: str("write")}})
-	if err != nil || token.GetPermissions().GetDeployments() != "write" {
+	p = b.delivered1(t, "installation")(s.AcceptPermissions("acme", with2(DefaultPermissions, "actions", "read")))
+	expect(t, p, map[string]any{"action": "new_permissions_accepted", "installation.permissions.actions": "read"})
+	token, _, err := s.app.Apps.CreateInstallationToken(t.Context(), id, &github.InstallationTokenOptions{Permissions: &github.InstallationPermissions{Actions: str("read")}})
+	if err != nil || token.GetPermissions().GetActions() != "read" {
 		t.Errorf("a token with the new permission: %v %v", token, err)
 	}
 

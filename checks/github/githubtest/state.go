@@ -87,9 +87,9 @@ type pull struct {
 type ids map[string]int64
 
 var firstID = ids{
-	"user": 20_000_001, "installation": 50_000_001, "repository": 600_000_001, "issue": 2_100_000_001, "pull": 2_600_000_001,
+	"user": 20_000_001, "installation": 50_000_001, "repository": 600_000_001, "issue": 2_100_000_001, "pull": 2_600_000_001, "release": 170_000_001,
 	"comment": 3_300_000_001, "reaction": 310_000_001, "suite": 35_000_000_001, "run": 36_000_000_001,
-	"delivery": 150_000_000_001, "status": 33_000_000_001, "release": 170_000_001,
+	"delivery": 150_000_000_001, "status": 33_000_000_001,
 }
 
 func (s *Server) nextIDLocked(kind string) int64 {

@@ -24,18 +24,13 @@ func (s *Server) payloadLocked(r *repo, sender string, more object) object {
 // deliver builds a payload under the lock and sends it without. Nothing is sent if the app is not installed in the
 // repository, or suspended there.
 func (s *Server) deliver(event string, build func() (*repo, object, error)) (Delivery, error) {
-	s.mu.Lock()
-	r, payload, err := build()
-	var silent bool
-	if err == nil {
-		inst := s.installationLocked(r)
-		silent = inst == nil || !inst.suspended.IsZero()
-	}
-	s.mu.Unlock()
-	if err != nil || silent {
-		return Delivery{}, err
-	}
-	return s.Deliver(event, payload, DeliverOptions{})
+	return s.tell(event, func() (*installation, object, error) {
+		r, payload, err := build()
+		if err != nil {
+			return nil, nil, err
+		}
+		return s.installationLocked(r), payload, nil
+	})
 }
 
 // Ping sends the ping that GitHub sends when a webhook is set up.

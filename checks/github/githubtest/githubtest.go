@@ -24,6 +24,8 @@
 //	delivery, err := hub.Push("octo/shop", "main")       // the bot is told, and has answered
 //	run, err := hub.AwaitCheckRun(ctx, "octo/shop", sha, "buildsmith", githubtest.Completed)
 //
+// Inject lets requests to come fail in a way of your own, and SetChaos at random, deliveries too.
+//
 // Methods that change something do it as the people and programs would that change it at GitHub; those that the app would
 // be told of deliver the event before they return and give back how the bot answered. What was requested, issued,
 // fetched and delivered can be read at any time.

@@ -8,7 +8,7 @@
 PORT ?= 8080
 GOTESTSUM = go run gotest.tools/gotestsum@v1.13.0
 
-.PHONY: build demo demo-stop image test bench fuzz clean
+.PHONY: build demo demo-stop image test bench chaos fuzz clean
 
 build: ## the program, static, as bin/buildsmith
 	@mkdir -p bin
@@ -37,6 +37,10 @@ bench: ## the benchmarks that compare with doing it by hand
 	@deploy/image.sh
 	BUILDSMITH_BENCH=1 go test -run '^TestMeasure' -v -timeout 60m ./cmd/buildsmith
 	go test -run '^$$' -bench . -timeout 60m ./runner/cache ./store ./runner/buildspec ./runner/report ./runner/agent
+
+chaos: ## two servers for two minutes, one of them killed every few seconds (CHAOSTIME=120)
+	@deploy/setup.sh tests
+	BUILDSMITH_TEST_ALL=1 BUILDSMITH_TEST_CHAOS=$(or $(CHAOSTIME),120) go test -run '^TestChaos$$' -v -timeout 30m ./cmd/buildsmith
 
 fuzz: ## every fuzz target for a while (FUZZTIME=30s)
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \

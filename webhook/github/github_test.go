@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -293,28 +292,4 @@ func TestIdentify(t *testing.T) {
 	if id, event := github.Identify(h); id != "72d3162e" || event != "push" {
 		t.Errorf("%q %q", id, event)
 	}
-}
-
-func FuzzDecode(f *testing.F) {
-	for _, event := range []string{"push", "pull_request", "issue_comment", "check_run", "check_suite", "ping"} {
-		samples, err := githubtest.Examples(event)
-		if err != nil {
-			f.Skip(err)
-		}
-		for _, s := range samples[:min(len(samples), 3)] {
-			f.Add(event, []byte(s))
-		}
-	}
-	f.Fuzz(func(t *testing.T, event string, body []byte) {
-		e, err := config.Decode(event, body)
-		if err != nil {
-			return
-		}
-		if !json.Valid(body) {
-			t.Error("accepted what is no JSON")
-		}
-		if e.Repo.ID != "" && (strings.Contains(e.Repo.Name, "..") && strings.Contains(e.Repo.Name, "/../") || strings.ContainsAny(e.Repo.CloneURL, " \n@#?")) {
-			t.Errorf("repository %+v", e.Repo)
-		}
-	})
 }

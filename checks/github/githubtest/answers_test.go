@@ -223,7 +223,7 @@ func TestContents(t *testing.T) {
 }
 
 func TestRenamed(t *testing.T) {
-	s := newShop(t, Options{})
+	s := newShop(t, Options{TemporaryRedirects: true}) // by which go-github can create something, too
 	id := must[*github.Repository](t)(first(s.inst.Repositories.Get(t.Context(), "octo", "shop"))).GetID()
 	if err := s.RenameRepo(shopRepo, "store"); err != nil {
 		t.Fatal(err)

@@ -129,6 +129,9 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if fault.Status != 0 {
 		a = &answer{status: fault.Status, header: fault.Header, raw: []byte(fault.Body), contentType: "application/json; charset=utf-8"}
 	}
+	if fault.Cut {
+		a = &answer{} // which nobody gets
+	}
 	s.mu.Lock()
 	found, params := s.contract.find(r.Method, s.withNamesLocked(path))
 	if found != nil {
@@ -145,7 +148,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	s.requests = append(s.requests, entry)
 	s.wakeLocked()
 	s.mu.Unlock()
-	if fault.Lost {
+	if fault.Lost || fault.Cut {
 		panic(http.ErrAbortHandler) // cuts the connection
 	}
 	s.write(w, r, a)
@@ -180,6 +183,9 @@ func (s *Server) answerLocked(r *http.Request, path string, body []byte, found *
 				return refused
 			}
 		}
+		if c.repo.archived && r.Method != http.MethodGet {
+			return problem(http.StatusForbidden, "Repository was archived so is read-only.")
+		}
 	} else if token != nil && !token.may(found.permission) {
 		return problem(http.StatusForbidden, "Resource not accessible by integration")
 	}
@@ -208,7 +214,7 @@ func (s *Server) redirect(r *http.Request, path string, moved *repo) *answer {
 		to += "?" + r.URL.RawQuery
 	}
 	status := http.StatusMovedPermanently
-	if r.Method != http.MethodGet {
+	if s.temporary307 && r.Method != http.MethodGet {
 		status = http.StatusTemporaryRedirect
 	}
 	return &answer{status: status, body: object{"message": "Moved Permanently", "url": to, "documentation_url": "https://docs.github.com/rest"},

@@ -15,7 +15,7 @@ var DefaultPermissions = map[string]string{"metadata": "read", "contents": "read
 	"statuses": "write", "deployments": "write", "merge_queues": "read"}
 
 // subscribed are the events that the app is subscribed to; check_run and check_suite come with the permission on checks.
-var subscribed = []string{"check_run", "check_suite", "issue_comment", "pull_request", "push", "repository"}
+var subscribed = []string{"check_run", "check_suite", "issue_comment", "merge_group", "pull_request", "push", "release", "repository"}
 
 // hookID is the number of the app's webhook.
 const hookID = 420_000_007

@@ -185,15 +185,11 @@ func (s *Server) commentJSON(r *repo, i *issue, comment *Comment) object {
 			counts["total_count"] = counts["total_count"].(int) + 1
 		}
 	}
-	var via any
-	if comment.User == s.botName() {
-		via = s.appJSON(s.appID)
-	}
 	return object{"id": comment.ID, "node_id": nodeID("IC", comment.ID), "url": url,
 		"html_url":  s.issueURL(r, i) + "#issuecomment-" + lastPart(url),
 		"issue_url": s.api("/repos/%s/issues/%d", r.fullName(), i.number), "user": s.userJSON(comment.User), "created_at": stamp(comment.Created),
 		"updated_at": stamp(comment.Updated), "author_association": s.associationLocked(r, comment.User), "body": comment.Body,
-		"reactions": counts, "performed_via_github_app": via}
+		"reactions": counts, "performed_via_github_app": s.viaLocked(comment.User)}
 }
 
 // A CommitStatus is a status of a commit: what there was before check runs.
@@ -208,6 +204,9 @@ type CommitStatus struct {
 
 	repo int64
 }
+
+// mostStatuses is how many statuses a commit has of one context at most.
+const mostStatuses = 1000
 
 // createStatus is POST /repos/{owner}/{repo}/statuses/{sha}.
 func (s *Server) createStatus(c *call) *answer {
@@ -226,6 +225,16 @@ func (s *Server) createStatus(c *call) *answer {
 	}
 	if in.Context == "" {
 		in.Context = "default"
+	}
+	same := 0
+	for _, x := range s.statuses {
+		if x.repo == c.repo.id && x.SHA == sha && x.Context == in.Context {
+			same++
+		}
+	}
+	if same >= mostStatuses {
+		s.violateLocked(c.r, c.r.URL.Path, "commit %s has %d statuses of %q, as many as it may have", sha, same, in.Context)
+		return problem(http.StatusUnprocessableEntity, "This SHA and context has reached the maximum number of statuses.")
 	}
 	x := &CommitStatus{ID: s.nextIDLocked("status"), repo: c.repo.id, SHA: sha, State: in.State, Context: in.Context, Description: in.Description,
 		TargetURL: in.TargetURL, Created: s.now().UTC().Truncate(time.Second)}

@@ -55,9 +55,9 @@ func (s *Server) controlled(r *http.Request, name string) (any, error) {
 		}
 		return read(s, r.Context(), r.URL.Query())
 	}
-	act := controlActs()[name]
+	act := allActs()[name]
 	if r.Method != http.MethodPost || act == nil {
-		return nil, fmt.Errorf("%s %s%s: %w; there are %q", r.Method, controlBase, name, fs.ErrNotExist, slices.Sorted(maps.Keys(controlActs())))
+		return nil, fmt.Errorf("%s %s%s: %w; there are %q", r.Method, controlBase, name, fs.ErrNotExist, slices.Sorted(maps.Keys(allActs())))
 	}
 	// No page in a browser can send this type without being asked first.
 	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
@@ -295,6 +295,7 @@ var controlReads = map[string]func(*Server, context.Context, url.Values) (any, e
 	"requests":   func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Requests()), nil },
 	"git":        func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.GitAccesses()), nil },
 	"deliveries": func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Deliveries()), nil },
+	"mishaps":    func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Mishaps()), nil },
 	"violations": func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Violations()), nil },
 }
 

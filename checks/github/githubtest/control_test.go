@@ -82,7 +82,8 @@ func TestControl(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.control(504, "GET", "check-runs?repo=acme/site&sha="+sha+"&wait=10ms", "")
-	if _, _, err := inst.Checks.UpdateCheckRun(t.Context(), "acme", "site", run.GetID(), github.UpdateCheckRunOptions{Name: "buildsmith", Conclusion: str("success")}); err != nil {
+	if _, _, err := inst.Checks.UpdateCheckRun(t.Context(), "acme", "site", run.GetID(), github.UpdateCheckRunOptions{Name: "buildsmith", Conclusion: str("success"),
+		Actions: []*github.CheckRunAction{{Label: "l", Description: "d", Identifier: "i"}}}); err != nil {
 		t.Fatal(err)
 	}
 	runs := <-waiting

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,18 +24,13 @@ func (s *Server) payloadLocked(r *repo, sender string, more object) object {
 // deliver builds a payload under the lock and sends it without. Nothing is sent if the app is not installed in the
 // repository, or suspended there.
 func (s *Server) deliver(event string, build func() (*repo, object, error)) (Delivery, error) {
-	s.mu.Lock()
-	r, payload, err := build()
-	var silent bool
-	if err == nil {
-		inst := s.installationLocked(r)
-		silent = inst == nil || !inst.suspended.IsZero()
-	}
-	s.mu.Unlock()
-	if err != nil || silent {
-		return Delivery{}, err
-	}
-	return s.Deliver(event, payload, DeliverOptions{})
+	return s.tell(event, func() (*installation, object, error) {
+		r, payload, err := build()
+		if err != nil {
+			return nil, nil, err
+		}
+		return s.installationLocked(r), payload, nil
+	})
 }
 
 // Ping sends the ping that GitHub sends when a webhook is set up.
@@ -285,7 +281,7 @@ func (s *Server) Rerequest(checkRun int64, login string) (Delivery, error) {
 	return s.aboutRun(checkRun, login, "rerequested", nil)
 }
 
-// RequestAction presses one of the buttons that the app has put on a check run.
+// RequestAction presses one of the buttons that the app has put on a check run. There are none before the run is completed.
 func (s *Server) RequestAction(checkRun int64, login, identifier string) (Delivery, error) {
 	return s.aboutRun(checkRun, login, "requested_action", object{"requested_action": object{"identifier": identifier}})
 }
@@ -302,6 +298,10 @@ func (s *Server) aboutRun(checkRun int64, login, action string, more object) (De
 			}
 			if run.Status != "completed" {
 				return nil, nil, fmt.Errorf("check run %d is not completed", checkRun)
+			}
+			if pressed, ok := more["requested_action"].(object); ok &&
+				!slices.ContainsFunc(run.Actions, func(a Action) bool { return a.Identifier == pressed["identifier"] }) {
+				return nil, nil, fmt.Errorf("check run %d has no button %q: %w", checkRun, pressed["identifier"], fs.ErrNotExist)
 			}
 			return r, with(s.checkRunPayload(r, run, action), with(object{"sender": s.userJSON(login)}, more)), nil
 		}

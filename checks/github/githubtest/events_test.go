@@ -51,7 +51,12 @@ func checkPayload(t *testing.T, r *http.Request, body []byte, payload object) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	// The schema of a ping, alone, does not know this event.
+	known := bytes.Replace(body, []byte(`"merge_group",`), nil, 1)
+	if event != "ping" {
+		known = body
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(known))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fault.Body, fault.Status)
 		return
 	}
-	if fault.Lost {
+	if fault.Lost || fault.Cut {
 		panic(http.ErrAbortHandler) // cuts the connection
 	}
 	user, password, _ := r.BasicAuth()

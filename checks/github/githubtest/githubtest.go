@@ -24,6 +24,8 @@
 //	delivery, err := hub.Push("octo/shop", "main")       // the bot is told, and has answered
 //	run, err := hub.AwaitCheckRun(ctx, "octo/shop", sha, "buildsmith", githubtest.Completed)
 //
+// Inject lets requests to come fail in a way of your own, and SetChaos at random, deliveries too.
+//
 // Methods that change something do it as the people and programs would that change it at GitHub; those that the app would
 // be told of deliver the event before they return and give back how the bot answered. What was requested, issued,
 // fetched and delivered can be read at any time.
@@ -73,6 +75,10 @@ type Options struct {
 	// DeliverPushes delivers what is pushed by git over HTTP: the push, and the pull requests that it moves.
 	DeliverPushes bool
 
+	// TemporaryRedirects answers requests that change something in a repository that has another name now with 307, which
+	// clients repeat as they are, instead of 301, of which Go's makes a GET. GitHub does either.
+	TemporaryRedirects bool
+
 	// Changed is called with each check run that was created or updated. It must not call the server.
 	Changed func(CheckRun)
 
@@ -100,6 +106,7 @@ type Server struct {
 	pushes       bool
 	control      bool
 	checkAnswers bool
+	temporary307 bool
 	changed      func(CheckRun)
 	delivered    func(Delivery)
 	hookTimeout  time.Duration
@@ -134,7 +141,10 @@ type Server struct {
 	accesses      []GitAccess
 	violations    []Violation
 	faults        []*fault
-	news          chan struct{} // closed and replaced whenever something happens
+	storm         *storm
+	groups        []MergeGroup      // in merge queues
+	customRoles   map[string]string // name => the role that it is made of
+	news          chan struct{}     // closed and replaced whenever something happens
 }
 
 // sharedKey makes one key for all servers of a process, because making one takes as long as many a test.
@@ -155,12 +165,12 @@ func NewServer(o Options) (*Server, error) {
 	}
 	s := &Server{
 		contract: contract, url: strings.TrimSuffix(o.URL, "/"), dir: o.Dir, appID: cmp.Or(o.AppID, 4711), slug: cmp.Or(o.AppSlug, "buildsmith"), key: o.Key,
-		permissions: maps.Clone(o.Permissions), now: o.Now, echo: o.Echo, pushes: o.DeliverPushes, control: o.Control, checkAnswers: o.checkAnswers,
+		permissions: maps.Clone(o.Permissions), now: o.Now, echo: o.Echo, pushes: o.DeliverPushes, control: o.Control, checkAnswers: o.checkAnswers, temporary307: o.TemporaryRedirects,
 		changed: o.Changed, delivered: o.Delivered,
 		hookTimeout: cmp.Or(o.HookTimeout, 10*time.Second), hook: o.HookURL, secret: cmp.Or(o.WebhookSecret, randomHex(20)), client: &http.Client{Transport: &http.Transport{}},
 		backend: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"), ids: ids{}, users: map[string]*user{}, repos: map[int64]*repo{},
 		renamed: map[string]int64{}, installations: map[int64]*installation{}, tokens: map[string]*Token{}, codes: map[string]bool{},
-		suites: map[int64]*suite{}, news: make(chan struct{}),
+		suites: map[int64]*suite{}, customRoles: map[string]string{}, storm: &storm{path: anyPath}, news: make(chan struct{}),
 	}
 	if s.now == nil {
 		s.now = time.Now

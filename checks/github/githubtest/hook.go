@@ -84,7 +84,7 @@ func (s *Server) Deliver(event string, payload any, o DeliverOptions) (Delivery,
 		header["X-Hub-Signature-256"] = o.Signature
 	}
 	maps.Copy(header, o.Header)
-	return s.send(d, header, false), nil
+	return s.sendIn(d, header), nil
 }
 
 func payloadBytes(payload any) ([]byte, error) {
@@ -119,11 +119,18 @@ func signatures(secret string, body []byte) map[string]string {
 // send posts a delivery to the bot and keeps it in the log. Whatever goes wrong is in the delivery.
 func (s *Server) send(d Delivery, header map[string]string, again bool) Delivery {
 	s.mu.Lock()
+	hook := s.hook
+	s.mu.Unlock()
+	return s.sendTo(hook, d, header, again)
+}
+
+func (s *Server) sendTo(hook string, d Delivery, header map[string]string, again bool) Delivery {
+	s.mu.Lock()
 	d.ID, d.At, d.Redelivery = s.nextIDLocked("delivery"), s.now(), again
 	if d.GUID == "" {
 		d.GUID = newGUID()
 	}
-	hook, host := s.hook, s.url
+	host := s.url
 	s.mu.Unlock()
 	d.StatusCode, d.Status, d.AnswerHeader, d.AnswerBody = 0, "", nil, ""
 	d.Header = http.Header{}

@@ -22,6 +22,7 @@ type Fault struct {
 	Status int               `json:"status"` // to answer with, without doing anything; 0 to do what was asked
 	Header map[string]string `json:"header"`
 	Body   string            `json:"body"`
+	Cut    bool              `json:"cut"`  // cut the connection without doing anything
 	Lost   bool              `json:"lost"` // do what was asked, and cut the connection; Go's client may repeat a GET by itself then
 }
 
@@ -102,13 +103,17 @@ func (s *Server) faultFor(ctx context.Context, method, path string) Fault {
 			f.left--
 		}
 		delay += f.Delay
-		if f.Status != 0 || f.Lost {
+		if f.Status != 0 || f.Cut || f.Lost {
 			hit = f.Fault
 			break
 		}
 	}
 	s.faults = slices.DeleteFunc(s.faults, func(f *fault) bool { return f.left == 0 })
+	weather := s.storm
 	s.mu.Unlock()
+	if hit.Status == 0 && !hit.Cut && !hit.Lost {
+		hit = weather.request(s.now(), method, path)
+	}
 	if delay > 0 {
 		select {
 		case <-time.After(delay):

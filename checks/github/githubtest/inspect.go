@@ -96,7 +96,7 @@ func (s *Server) AddCheckRun(fullName string, c CheckRun) (int64, error) {
 		return 0, fmt.Errorf("a check run cannot be %q with the conclusion %q", c.Status, c.Conclusion)
 	}
 	if c.AppID == 0 {
-		c.AppID = 15368
+		c.AppID = otherApp
 	}
 	run := s.newCheckRunLocked(r, c.AppID, c.HeadSHA)
 	if c.Status == "" {

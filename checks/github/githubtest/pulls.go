@@ -222,7 +222,7 @@ func (s *Server) pullJSON(r *repo, i *issue) object {
 		"state": i.state(), "locked": false, "title": i.title, "user": s.userJSON(i.user), "body": orNull(i.body),
 		"created_at": stamp(i.created), "updated_at": stamp(i.updated), "closed_at": stampOrNull(i.closed), "merged_at": stampOrNull(p.merged),
 		"merge_commit_sha": orNull(p.mergeSHA), "assignee": nil, "assignees": []object{}, "requested_reviewers": []object{}, "requested_teams": []object{},
-		"labels": []object{}, "milestone": nil, "draft": p.draft, "author_association": s.associationLocked(r, i.user), "auto_merge": nil,
+		"labels": s.labelsJSON(r, i), "milestone": nil, "draft": p.draft, "author_association": s.associationLocked(r, i.user), "auto_merge": nil,
 		"active_lock_reason": nil,
 		"head":               object{"label": p.headOwner + ":" + p.headRef, "ref": p.headRef, "sha": p.headSHA, "user": s.userJSON(p.headOwner), "repo": headRepo},
 		"base":               object{"label": r.owner + ":" + p.baseRef, "ref": p.baseRef, "sha": p.baseSHA, "user": s.userJSON(r.owner), "repo": s.repoJSON(r)},
@@ -282,7 +282,7 @@ func (s *Server) issueJSON(r *repo, i *issue) object {
 	o := object{
 		"id": i.id, "node_id": nodeID("I", i.id), "number": i.number, "url": url, "html_url": s.issueURL(r, i),
 		"repository_url": s.api("/repos/%s", r.fullName()), "labels_url": url + "/labels{/name}", "comments_url": url + "/comments",
-		"events_url": url + "/events", "timeline_url": url + "/timeline", "title": i.title, "user": s.userJSON(i.user), "labels": []object{},
+		"events_url": url + "/events", "timeline_url": url + "/timeline", "title": i.title, "user": s.userJSON(i.user), "labels": s.labelsJSON(r, i),
 		"state": i.state(), "locked": false, "assignee": nil, "assignees": []object{}, "milestone": nil, "comments": comments,
 		"created_at": stamp(i.created), "updated_at": stamp(i.updated), "closed_at": stampOrNull(i.closed), "state_reason": nil,
 		"author_association": s.associationLocked(r, i.user), "active_lock_reason": nil, "body": orNull(i.body), "reactions": counts,

@@ -28,9 +28,10 @@ func (s *Server) getPermission(c *call) *answer {
 	if u == nil {
 		return problem(http.StatusNotFound, "Not Found")
 	}
-	role := s.roleLocked(c.repo, u.login)
+	name := s.roleLocked(c.repo, u.login)
+	role := s.baseRole(name)
 	permission := roles[role]
-	return ok(object{"permission": permission, "role_name": role, "user": with(s.userJSON(u.login), object{"role_name": role,
+	return ok(object{"permission": permission, "role_name": name, "user": with(s.userJSON(u.login), object{"role_name": name,
 		"permissions": object{"admin": role == "admin", "maintain": role == "admin" || role == "maintain", "push": allows(permission, "write") || role == "admin",
 			"triage": role != "read" && role != "none", "pull": role != "none"}})})
 }

@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -62,6 +63,7 @@ type issue struct {
 	open             bool
 	created, updated time.Time
 	closed           time.Time
+	labels           []string
 	pull             *pull // nil for a mere issue
 }
 
@@ -85,7 +87,7 @@ type pull struct {
 type ids map[string]int64
 
 var firstID = ids{
-	"user": 20_000_001, "installation": 50_000_001, "repository": 600_000_001, "issue": 2_100_000_001, "pull": 2_600_000_001,
+	"user": 20_000_001, "installation": 50_000_001, "repository": 600_000_001, "issue": 2_100_000_001, "pull": 2_600_000_001, "release": 170_000_001,
 	"comment": 3_300_000_001, "reaction": 310_000_001, "suite": 35_000_000_001, "run": 36_000_000_001,
 	"delivery": 150_000_000_001, "status": 33_000_000_001, "deployment": 2_900_000_001,
 }
@@ -197,7 +199,7 @@ func (s *Server) AddFork(fullName, owner string) (string, error) {
 	return fork.fullName(), s.rememberRefsLocked(fork)
 }
 
-// DeleteRepo removes a repository. Pull requests from it stay, with a head repository of null.
+// DeleteRepo removes a repository. Nobody is told: Delete does that. Pull requests from it stay, with a head repository of null.
 func (s *Server) DeleteRepo(fullName string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,6 +207,10 @@ func (s *Server) DeleteRepo(fullName string) error {
 	if err != nil {
 		return err
 	}
+	return s.deleteRepoLocked(r)
+}
+
+func (s *Server) deleteRepoLocked(r *repo) error {
 	delete(s.repos, r.id)
 	for _, inst := range s.installations {
 		delete(inst.repos, r.id)
@@ -212,7 +218,7 @@ func (s *Server) DeleteRepo(fullName string) error {
 	return os.RemoveAll(s.repoDir(r))
 }
 
-// RenameRepo gives a repository another name below the same owner. Requests for the old one are redirected.
+// RenameRepo gives a repository another name below the same owner. Nobody is told: Rename does that.
 func (s *Server) RenameRepo(fullName, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,16 +226,10 @@ func (s *Server) RenameRepo(fullName, name string) error {
 	if err != nil {
 		return err
 	}
-	if !nameForm.MatchString(name) || s.repoLocked(r.owner+"/"+name) != nil {
-		return fmt.Errorf("renaming %s to %s: %w", fullName, name, fs.ErrExist)
-	}
-	old := s.repoDir(r)
-	s.renamed[strings.ToLower(r.fullName())] = r.id
-	r.name = name
-	return os.Rename(old, s.repoDir(r))
+	return s.moveLocked(r, r.owner, name)
 }
 
-// SetPrivate changes whether a repository is private.
+// SetPrivate changes whether a repository is private. Nobody is told: SetVisibility does that.
 func (s *Server) SetPrivate(fullName string, private bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,8 +278,23 @@ func (s *Server) findUserLocked(login string) *user { return s.users[strings.ToL
 // roles are the roles that a user may have in a repository, and the permission each amounts to.
 var roles = map[string]string{"admin": "admin", "maintain": "write", "write": "write", "triage": "read", "read": "read", "none": "none"}
 
-// SetPermission gives a user a role in a repository: admin, maintain, write, triage, read or none. Users without one can
-// read public repositories.
+// DefineRole makes a custom role, which is one of GitHub's with more to it: a permission of read or write is all that most
+// programs see of it.
+func (s *Server) DefineRole(name, base string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if roles[name] != "" || base != "read" && base != "triage" && base != "write" && base != "maintain" {
+		return fmt.Errorf("%q cannot be a role that is made of %q", name, base)
+	}
+	s.customRoles[name] = base
+	return nil
+}
+
+// baseRole returns the role of GitHub's that a role is or is made of.
+func (s *Server) baseRole(role string) string { return cmp.Or(s.customRoles[role], role) }
+
+// SetPermission gives a user a role in a repository: admin, maintain, write, triage, read, none, or one that DefineRole has
+// made. Users without one can read public repositories.
 func (s *Server) SetPermission(fullName, login, role string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -287,7 +302,7 @@ func (s *Server) SetPermission(fullName, login, role string) error {
 	if err != nil {
 		return err
 	}
-	if roles[role] == "" {
+	if roles[s.baseRole(role)] == "" {
 		return fmt.Errorf("there is no role %q", role)
 	}
 	r.roles[s.userLocked(login).login] = role
@@ -355,21 +370,25 @@ func (s *Server) Installation(account string) int64 {
 	return 0
 }
 
-// Suspend suspends the installation at an account, or ends its suspension.
+// Suspend suspends the installation at an account, or ends its suspension. Nobody is told: SetSuspended does that.
 func (s *Server) Suspend(account string, suspended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, inst := range s.installations {
 		if strings.EqualFold(inst.account, account) {
-			inst.suspended = time.Time{}
-			if suspended {
-				inst.suspended = s.now()
-			}
+			s.suspendLocked(inst, suspended)
 		}
 	}
 }
 
-// Uninstall removes the app from an account. Its tokens are worth nothing from then on.
+func (s *Server) suspendLocked(inst *installation, suspended bool) {
+	inst.suspended = time.Time{}
+	if suspended {
+		inst.suspended = s.now()
+	}
+}
+
+// Uninstall removes the app from an account. Nobody is told: RemoveInstallation does that. Its tokens are worth nothing from then on.
 func (s *Server) Uninstall(account string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -74,6 +74,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	repo := flags.String("repo", "octo/hello", "`name` of the repository to begin with")
 	private := flags.Bool("private", false, "make that repository a private one")
 	echo := flags.Bool("echo", false, "deliver the events that the bot causes itself, too")
+	temporary := flags.Bool("temporary-redirects", false, "answer changes of a renamed repository with 307 instead of 301")
 	addressFile := flags.String("address-file", "", "`file` to write the URL to once it can be used")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -108,7 +109,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	out := &teller{w: stdout}
 	hub, err := githubtest.NewServer(githubtest.Options{
 		URL: address, Dir: filepath.Join(dir, "repositories"), AppID: *appID, Key: key, WebhookSecret: secret, HookURL: *hook, Echo: *echo,
-		DeliverPushes: true, Control: true, Changed: out.run, Delivered: out.delivery,
+		DeliverPushes: true, Control: true, TemporaryRedirects: *temporary, Changed: out.run, Delivered: out.delivery,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

@@ -122,7 +122,7 @@ func unasked(e *webhook.Event) string {
 	if e.Kind == webhook.Nothing && e.Reason != "" {
 		return "The filters are not asked: " + e.Reason + "."
 	}
-	return "The filters are not asked: " + e.Summary + " starts nothing."
+	return "The filters are not asked: the delivery (" + e.Summary + ") starts nothing."
 }
 
 // read gives the text of a file, or of standard input.

@@ -25,9 +25,14 @@ const (
 
 // filterFiles are the files that the command finds in its directory.
 var filterFiles = map[string]string{
-	"push.json":    pushPayload,
-	"pull.json":    pullRequestPayload,
-	"assign.json":  strings.Replace(pullRequestPayload, "opened", "assigned", 1),
+	"push.json":   pushPayload,
+	"pull.json":   pullRequestPayload,
+	"assign.json": strings.Replace(pullRequestPayload, "opened", "assigned", 1),
+	"files.json":  strings.Replace(pushPayload, `"commits": []`, `"commits": [{"added": ["docs/a.md"], "modified": [], "removed": []}, {"added": [], "modified": ["docs/b.md"], "removed": ["src/c.go"]}]`, 1),
+	"queue.json": `{"action": "checks_requested", "merge_group": {"head_sha": "2222222222222222222222222222222222222222", "head_ref": "refs/heads/gh-readonly-queue/main/pr-7-1111111111111111111111111111111111111111",
+		"base_sha": "1111111111111111111111111111111111111111", "base_ref": "refs/heads/main", "head_commit": {"message": "merge"}}, "repository": {"id": 1, "full_name": "octo/shop"}, "sender": {"id": 5, "login": "bob"}}`,
+	"release.json": `{"action": "released", "release": {"tag_name": "v1.2", "name": "Spring", "draft": false, "prerelease": false}, "repository": {"id": 1, "full_name": "octo/shop"}, "sender": {"id": 5, "login": "bob"}}`,
+	"tags.yml":     "- - {type: EVENT, pattern: \"RELEASED, PRERELEASED\"}\n  - {type: TAG_NAME, pattern: ^v}\n",
 	"ping.json":    `{"zen": "Speak like a human.", "hook_id": 1}`,
 	"list.json":    `[]`,
 	"text.json":    `nothing`,
@@ -112,6 +117,18 @@ func TestFilterCommand(t *testing.T) {
 			"PULL_REQUEST_CREATED: pull request 7 opened\ngroup 1 passes\n  yes  EVENT              EVENT PULL_REQUEST_CREATED is among PULL_REQUEST_CREATED\nbuilds: group 1\n", ""},
 		{"AWS, a webhook; the payload through standard input", pushPayload, []string{"hook.json", "-", "--event", "push"}, 0,
 			"PUSH: push to main\ngroup 1 passes\n  yes  EVENT              EVENT PUSH is among PUSH\nbuilds: group 1\n", ""},
+		{"the files of a push", "", []string{"docs.yml", "files.json"}, 0,
+			"PUSH: push to main\ngroup 1 passes\n  yes  EVENT              EVENT PUSH is among PUSH, PULL_REQUEST_CREATED\n" +
+				"  yes  FILE_PATH_ALL      FILE_PATH_ALL \"src/c.go\" does not match the excluded ^docs/\nbuilds: group 1\n", ""},
+		{"a merge group", "", []string{"groups.yml", "queue.json"}, 0,
+			"PULL_REQUEST_UPDATED and PUSH: merge group for main\ngroup 1 passes\n  yes  EVENT              EVENT PUSH is among PUSH, PULL_REQUEST_CREATED\n" +
+				"  yes  HEAD_REF           HEAD_REF \"refs/heads/gh-readonly-queue/main/pr-7-1111111111111111111111111111111111111111\" matches ^refs/heads/(?!main$).*\n" +
+				"group 2 passes\n  yes  EVENT              EVENT PUSH is among PUSH\nbuilds: group 1\n", ""},
+		{"a release", "", []string{"tags.yml", "release.json"}, 0,
+			"RELEASED: release v1.2 released\ngroup 1 passes\n  yes  EVENT              EVENT RELEASED is among RELEASED, PRERELEASED\n" +
+				"  yes  TAG_NAME           TAG_NAME \"v1.2\" matches ^v\nbuilds: group 1\n", ""},
+		{"a release, without filters", "", []string{"open.json", "release.json"}, 1,
+			"RELEASED: release v1.2 released\nThere are no filters, and without them only PUSH, PULL_REQUEST_CREATED, PULL_REQUEST_UPDATED, PULL_REQUEST_REOPENED build, not RELEASED.\ndoes not build\n", ""},
 		{"changed files", "", []string{"docs.yml", "pull.json", "--files", "docs/a.md,src/b.go"}, 0,
 			"PULL_REQUEST_CREATED: pull request 7 opened\ngroup 1 passes\n  yes  EVENT              EVENT PULL_REQUEST_CREATED is among PUSH, PULL_REQUEST_CREATED\n" +
 				"  yes  FILE_PATH_ALL      FILE_PATH_ALL \"src/b.go\" does not match the excluded ^docs/\nbuilds: group 1\n", ""},
@@ -256,7 +273,7 @@ func TestFilterSubject(t *testing.T) {
 			t.Errorf("%s: %s, %q, %s", tt.name, got, said, problem)
 		}
 	}
-	if got := unasked(&webhook.Event{Kind: webhook.MergeGroupGone, Reason: "merged", Summary: "end of a merge group"}); got != "The filters are not asked: end of a merge group starts nothing." {
+	if got := unasked(&webhook.Event{Kind: webhook.MergeGroupGone, Reason: "merged", Summary: "merge group for main is gone"}); got != "The filters are not asked: the delivery (merge group for main is gone) starts nothing." {
 		t.Error(got)
 	}
 }

@@ -40,6 +40,8 @@ type Config struct {
 	Web       string // https://github.com
 	Transport http.RoundTripper
 	Log       *slog.Logger
+	// Refused is told what GitHub refused an installation, at most once in a while of the same. It may be nil.
+	Refused func(installation int64, text string)
 }
 
 // An App speaks for the GitHub App. Its methods may be called at the same time.
@@ -49,6 +51,10 @@ type App struct {
 
 	mu      sync.Mutex
 	clients map[int64]*github.Client
+	own     *github.Client // for the App itself
+
+	told told
+	log  firstPage
 
 	// Requests counts requests, Failures those that were not answered by success.
 	Requests, Failures atomic.Int64
@@ -91,6 +97,7 @@ func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 		if left, err := strconv.Atoi(answer.Header.Get("X-Ratelimit-Remaining")); err == nil && c.installation != 0 {
 			c.app.remaining.Store(c.installation, left)
 		}
+		c.app.notice(c.installation, r, answer)
 	}
 	return answer, err
 }

@@ -189,6 +189,9 @@ func TestSetUp(t *testing.T) {
 	defer cancel()
 	ctx, cancel := chromedp.NewContext(allocated, chromedp.WithErrorf(t.Logf))
 	defer cancel()
+	if err := chromedp.Do(ctx); err != nil { // the browser lives as long as the first context it is used with
+		t.Fatal(err)
+	}
 	do := func(actions ...chromedp.Action[chromedp.Void]) {
 		t.Helper()
 		timed, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -197,7 +200,6 @@ func TestSetUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	do()
 	where := func() string {
 		t.Helper()
 		at, err := chromedp.Run(ctx, chromedp.Evaluate[string]("location.href"))
@@ -221,7 +223,7 @@ func TestSetUp(t *testing.T) {
 		t.Errorf("the token stays in the address: %s", at)
 	}
 	picture("setup")
-	do(chromedp.SetValue("#url", s.hub.URL()), chromedp.Click("button.main"), chromedp.WaitVisible("input[name=manifest] + button", chromedp.ByQuery))
+	do(chromedp.SetValue("#url", s.hub.URL()), chromedp.Click("button.main"), chromedp.WaitVisible("input[name=manifest] + button"))
 	picture("manifest")
 	do(chromedp.Click("input[name=manifest] + button"))
 	wait("/settings/apps/new")

@@ -255,8 +255,14 @@ func appLacks(c *Config, h *hub, identity github.Identity, hook github.Hook) []w
 	if skew, ok := h.app.Skew(); ok && skew.Abs() > maxSkew {
 		list = append(list, web.Lack{Text: fmt.Sprintf("this machine's clock is %v off GitHub's, which refuses the App for that; set the clock, best by NTP", skew.Round(time.Second))})
 	}
+	return append(list, hookLacks(c, h, hook)...)
+}
+
+// hookLacks is what is wrong with the webhook, by what GitHub tells of it.
+func hookLacks(c *Config, h *hub, hook github.Hook) []web.Lack {
+	var list []web.Lack
 	if h.deliveries == byPoll {
-		return list
+		return nil
 	}
 	if want := c.URL + "/webhook/github"; hook.URL != want {
 		list = append(list, web.Lack{Text: fmt.Sprintf("GitHub delivers to %s, and this server is at %s; change the webhook's URL in the App's settings, or url in the configuration", orNothing(hook.URL), want)})

@@ -267,7 +267,7 @@ func TestSetUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	do(chromedp.Navigate(s.url+"/login?return_to=/forges"), chromedp.SetValue("#token", strings.TrimSpace(string(token))), chromedp.Click("button.main"))
-	wait("/forges")
+	do(chromedp.WaitVisible("main.forges .installations"))
 	picture("forges")
 
 	s.secretsStayHidden(s.url+"/forges", s.url+"/setup", s.url+"/setup/github/callback")

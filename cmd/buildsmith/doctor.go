@@ -25,7 +25,8 @@ func doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what is missing or wrong on this machine and at the forge",
 		Long: `Look at what builds need on this machine: Git, Docker, the build image, the network's rules,
-the disk, the configuration; and at GitHub: the App, its webhook, its permissions. Each line says what is well, what is wrong, and what to do.
+the disk, the configuration; and at GitHub: the App, its webhook, its permissions. Each line
+says what is well, what is wrong, and what to do.
 
 Exit status: 0 if nothing is wrong, 1 otherwise.`,
 		Example: `  buildsmith doctor

@@ -61,7 +61,7 @@ func (d *doctor) clock(h *hub) {
 	switch skew, ok := h.app.Skew(); {
 	case !ok:
 	case skew.Abs() > maxSkew:
-		d.bad("clock", "this machine's clock is %v off GitHub's, which refuses the App for that; set the clock, best by NTP", skew.Round(time.Second))
+		d.bad("clock", "%s", skewText(skew))
 	default:
 		d.well("clock", "this machine's clock agrees with GitHub's")
 	}

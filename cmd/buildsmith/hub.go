@@ -240,6 +240,15 @@ func (s *server) resync(ctx context.Context) {
 // maxSkew is how far this machine's clock may be from GitHub's: the App's signatures hold for as long.
 const maxSkew = 30 * time.Second
 
+// skewText says how far this machine's clock is from GitHub's.
+func skewText(skew time.Duration) string {
+	side := "ahead of"
+	if skew < 0 {
+		side = "behind"
+	}
+	return fmt.Sprintf("this machine's clock is %v %s GitHub's, which refuses the App for that; set the clock, best by NTP", skew.Abs().Round(10*time.Second), side)
+}
+
 // lacks gives what is not granted, as pages and doctor say it.
 func lacks(granted map[string]string, events []string) []web.Lack {
 	var list []web.Lack
@@ -253,7 +262,7 @@ func lacks(granted map[string]string, events []string) []web.Lack {
 func appLacks(c *Config, h *hub, identity github.Identity, hook github.Hook) []web.Lack {
 	list := lacks(identity.Permissions, identity.Events)
 	if skew, ok := h.app.Skew(); ok && skew.Abs() > maxSkew {
-		list = append(list, web.Lack{Text: fmt.Sprintf("this machine's clock is %v off GitHub's, which refuses the App for that; set the clock, best by NTP", skew.Round(time.Second))})
+		list = append(list, web.Lack{Text: skewText(skew)})
 	}
 	return append(list, hookLacks(c, h, hook)...)
 }

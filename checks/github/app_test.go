@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -201,7 +202,27 @@ func TestManifest(t *testing.T) {
 	if text := m.JSON(); !strings.Contains(text, `"merge_queues":"read"`) || !strings.Contains(text, `"merge_group"`) || !strings.Contains(text, `"deployments":"write"`) {
 		t.Error(text)
 	}
+	hub := githubtest.New(t, githubtest.Options{})
+	page := func(m github.Manifest) int {
+		t.Helper()
+		answer, err := http.PostForm(github.Register(hub.URL(), "", "s"), url.Values{"manifest": {m.JSON()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	if status := page(m); status != http.StatusOK {
+		t.Errorf("GitHub answers %d", status)
+	}
+	hub.OldServer()
+	if status := page(m); status != http.StatusUnprocessableEntity {
+		t.Errorf("an old server answers %d", status)
+	}
 	m.OldServer = true
+	if status := page(m); status != http.StatusOK {
+		t.Errorf("an old server answers %d without merge queues", status)
+	}
 	if text := m.JSON(); strings.Contains(text, "merge") {
 		t.Error(text)
 	}

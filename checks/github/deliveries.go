@@ -17,13 +17,12 @@ import (
 	"github.com/google/go-github/v60/github"
 )
 
-// attempt is one as GitHub lists it. go-github's has no throttled_at.
+// attempt is one as GitHub lists it, with what is needed of it.
 // https://docs.github.com/en/rest/apps/webhooks#list-deliveries-for-an-app-webhook
 type attempt struct {
 	ID          int64
 	GUID        string
-	DeliveredAt time.Time  `json:"delivered_at"`
-	ThrottledAt *time.Time `json:"throttled_at"`
+	DeliveredAt time.Time `json:"delivered_at"`
 	Status      string
 	StatusCode  int `json:"status_code"`
 	Event       string
@@ -44,7 +43,8 @@ type firstPage struct {
 // maxPages bounds a look at the log: a hundred attempts each.
 const maxPages = 500
 
-// Deliveries implements webhook.DeliveryLog. Of what GitHub has held back until later, nothing is told: it comes.
+// Deliveries implements webhook.DeliveryLog. What GitHub held back for a while, which throttled_at says, is told like the
+// rest: it may come yet, and then it comes under the same id.
 func (a *App) Deliveries(ctx context.Context, since time.Time) ([]store.Sent, error) {
 	var all []store.Sent
 	cursor := ""
@@ -57,7 +57,7 @@ func (a *App) Deliveries(ctx context.Context, since time.Time) ([]store.Sent, er
 			if d.DeliveredAt.Before(since) {
 				return all, nil
 			}
-			if d.GUID != "" && d.ID > 0 && (d.ThrottledAt == nil || d.delivered()) {
+			if d.GUID != "" && d.ID > 0 {
 				all = append(all, store.Sent{Attempt: d.ID, ID: d.GUID, Event: d.Event, At: d.DeliveredAt, Delivered: d.delivered()})
 			}
 		}

@@ -47,7 +47,8 @@ func serveCommand() *cobra.Command {
 the next server takes them up again.
 
 Without a configuration the server listens on 127.0.0.1:8080 and is a forge of its own: push
-to http://127.0.0.1:8080/git/<name>.git and it builds what you push.`,
+to http://127.0.0.1:8080/git/<name>.git and it builds what you push. It prints an address at
+which it becomes a GitHub App in one click, too.`,
 		Example: `  buildsmith serve
   buildsmith serve --config /etc/buildsmith/config.yml`,
 		Args: cobra.NoArgs,

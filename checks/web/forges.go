@@ -90,7 +90,7 @@ func (i Installation) State() state {
 	case i.Bad():
 		return state{"failed", "Lacks rights"}
 	case len(i.Problems) > 0:
-		return state{"timedout", "Could be more"}
+		return state{"timedout", "Some missing"}
 	}
 	return state{"succeeded", "Complete"}
 }

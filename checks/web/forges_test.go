@@ -36,8 +36,8 @@ func TestForgesPage(t *testing.T) {
 	says(t, page, []string{
 		"Shop &lt;Builder&gt;", "App 7 at github.com", "the clock is off", "merge queues are not built", "come to https://ci.example.org/webhook/github", "in use, last today",
 		"3 missed, 2 asked for again, 1 fetched, 5 gone, 4 left for the next look; it broke", "-0.2 s against the forge’s", "all repositories", "4321 requests left in this hour",
-		"permission checks: write is needed", "POST /x: status 403", "No delivery yet", "Complete", "Lacks rights", "Suspended", "Removed", "Could be more",
-		"are fetched every ten seconds", "not looked for yet", "none yet", "Not installed anywhere",
+		"permission checks: write is needed", "POST /x: status 403", "No delivery yet", "Complete", "Lacks rights", "Suspended", "Removed", "Some missing",
+		"are fetched every ten seconds", "not read yet", "none yet", "Not installed anywhere",
 	}, "<Builder>", `href="https://github.example.org`)
 
 	if answer := s.api(http.MethodGet, "/api/forges", ""); answer.StatusCode != http.StatusOK || !strings.Contains(answer.body, `"requests_remaining":4321`) || !strings.Contains(answer.body, `"missed":3`) || resyncs != 0 {

@@ -167,7 +167,9 @@ func (w *Web) setupPage(c echo.Context, v *visit) error {
 		}
 		return err
 	}
-	if token := c.QueryParam("token"); token != "" {
+	if token := c.QueryParam("token"); token != "" && c.Request().Method == http.MethodHead {
+		return c.NoContent(http.StatusOK) // whoever only looks at the address does not use it up
+	} else if token != "" {
 		return w.spend(c, token)
 	}
 	if !w.maySetUp(c, v) {

@@ -291,14 +291,13 @@ func orNothing(text string) string {
 
 // secretInUse says which of the webhook's secrets signs deliveries.
 func (h *hub) secretInUse(state store.HookState) string {
-	if h.deliveries == byPoll && len(h.secrets) == 0 {
-		return ""
-	}
 	n, at := int(h.last.Load()), time.Unix(h.lastAt.Load(), 0)
 	if n == 0 && !state.Used.IsZero() && state.Secret < len(h.secrets) {
 		n, at = state.Secret+1, state.Used
 	}
 	switch {
+	case n == 0 && h.deliveries == byPoll:
+		return "" // none comes
 	case n == 0:
 		return "no delivery has been signed yet"
 	case len(h.secrets) == 1:
@@ -335,7 +334,7 @@ func (s *server) forges() []web.Forge {
 	}
 	last, missed := s.intake.Swept(github.Name)
 	f.Sweep = sweepOf(last)
-	if last.Err == nil && last.Missed == 0 && missed.Missed > 0 && time.Since(missed.At) < 24*time.Hour {
+	if h.deliveries == byWebhook && last.Err == nil && last.Missed == 0 && missed.Missed > 0 && time.Since(missed.At) < 24*time.Hour {
 		f.Sweep = sweepOf(missed)
 	}
 	left := h.app.Remaining()

@@ -375,6 +375,9 @@ func TestSetUpAttacks(t *testing.T) {
 	status, _, text = other.post(s.url+"/setup", url.Values{"name": {"x"}, "url": {s.hub.URL()}})
 	refused("a form without a cookie", status, text, http.StatusForbidden, "Nothing was done")
 	address := s.address()
+	if answer, err := other.client.Head(address); err != nil || answer.StatusCode != http.StatusOK || len(answer.Cookies()) > 0 {
+		t.Errorf("a look at the address: %v %v", answer, err)
+	}
 	if status, to, _ = v.get(address); status != http.StatusSeeOther || to != "/setup" {
 		t.Fatalf("the printed address: %d %s", status, to)
 	}

@@ -27,6 +27,7 @@ type HookState struct {
 	// Secret says which of the configured secrets signed the last delivery, by its place among them from 0, and Used when.
 	Secret int
 	Used   time.Time
+	Former time.Time // when another one than the first last signed
 }
 
 func hookKey(forge, host string) []byte { return []byte("hook/" + forge + "/" + host) }

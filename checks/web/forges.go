@@ -12,6 +12,8 @@ import (
 type Forges struct {
 	List   func() []Forge
 	Resync func(context.Context) // reads all anew, looks for deliveries that were missed, and tells forges what they do not know
+	// Rotate gives the webhook of the App a new secret. The text of its error is shown.
+	Rotate func(context.Context) error
 }
 
 // A Forge is how an App at a forge stands.
@@ -25,6 +27,7 @@ type Forge struct {
 	Deliveries string    `json:"deliveries"`        // webhook or poll
 	HookURL    string    `json:"hook_url,omitempty"`
 	Secret     string    `json:"secret,omitempty"` // which of the webhook's secrets is in use
+	Rotates    bool      `json:"-"`                // the server can give the webhook another
 	LastPing   time.Time `json:"last_ping"`
 	Skew       float64   `json:"clock_skew_seconds"` // how far this machine's clock is ahead
 	Sweep      Sweep     `json:"sweep"`
@@ -146,6 +149,19 @@ func (w *Web) resyncNow(c echo.Context) {
 
 func (w *Web) resync(c echo.Context, _ *visit) error {
 	w.resyncNow(c)
+	return c.Redirect(http.StatusSeeOther, "/forges")
+}
+
+func (w *Web) rotate(c echo.Context, _ *visit) error {
+	if w.Forges == nil {
+		return problem{http.StatusNotFound, "There is no App", "The webhook of an App has a secret."}
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), resyncTime)
+	defer cancel()
+	if err := w.Forges.Rotate(ctx); err != nil {
+		w.Log.Error("giving the webhook a new secret", "err", err)
+		return problem{http.StatusBadGateway, "The webhook has no new secret", err.Error()}
+	}
 	return c.Redirect(http.StatusSeeOther, "/forges")
 }
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,9 +17,10 @@ func TestForgesPage(t *testing.T) {
 	says(t, s.get("/forges"), []string{"No App at a forge", `<a class="button" href="/setup">Set up GitHub</a>`})
 
 	at, left, resyncs := time.Now().Add(-5*time.Minute), 4321, 0
+	var rotated error
 	list := []Forge{{
 		Name: "github", Host: "github.com", AppID: 7, App: "Shop <Builder>", URL: "https://github.com/apps/shop", Install: "https://github.com/apps/shop/installations/new",
-		Deliveries: "webhook", HookURL: "https://ci.example.org/webhook/github", Secret: "in use, last today", LastPing: at, Skew: -0.25, Read: at,
+		Deliveries: "webhook", HookURL: "https://ci.example.org/webhook/github", Secret: "in use, last today", Rotates: true, LastPing: at, Skew: -0.25, Read: at,
 		Sweep:    Sweep{At: at, Missed: 3, Asked: 2, Fetched: 1, Left: 4, Gone: 5, Error: "it broke"},
 		Problems: []Lack{{Text: "the clock is off"}, {Text: "merge queues are not built", Note: true}},
 		Installations: []Installation{
@@ -30,7 +32,7 @@ func TestForgesPage(t *testing.T) {
 		},
 	}, {Name: "github", Host: "github.example.org", AppID: 8, Deliveries: "poll"}}
 	s = newSite(t, func(c *Config) {
-		c.Forges = &Forges{List: func() []Forge { return list }, Resync: func(context.Context) { resyncs++ }}
+		c.Forges = &Forges{List: func() []Forge { return list }, Resync: func(context.Context) { resyncs++ }, Rotate: func(context.Context) error { return rotated }}
 	})
 	page := s.get("/forges")
 	says(t, page, []string{
@@ -48,6 +50,17 @@ func TestForgesPage(t *testing.T) {
 	}
 	if answer := s.api(http.MethodPost, "/api/forges/resync", ""); answer.StatusCode != http.StatusOK || resyncs != 2 {
 		t.Errorf("%d, %d resyncs", answer.StatusCode, resyncs)
+	}
+	says(t, page, []string{"Make a new one"})
+	if answer := s.post("/forges/rotate", url.Values{}); answer.StatusCode != http.StatusSeeOther {
+		t.Errorf("a new secret: %d", answer.StatusCode)
+	}
+	rotated = errors.New("the former secret stays in use: GitHub says no")
+	if answer := s.post("/forges/rotate", url.Values{}); answer.StatusCode != http.StatusBadGateway || !strings.Contains(answer.body, "The webhook has no new secret") || !strings.Contains(answer.body, "the former secret stays in use: GitHub says no") {
+		t.Errorf("a new secret that GitHub refuses: %d %s", answer.StatusCode, answer.body)
+	}
+	if answer := s.ask(request{method: http.MethodPost, path: "/forges/rotate"}); answer.StatusCode != http.StatusForbidden {
+		t.Errorf("a stranger's new secret: %d", answer.StatusCode)
 	}
 	for _, path := range []string{"/forges", "/setup"} {
 		if answer := s.ask(request{path: path}); answer.StatusCode == http.StatusOK || strings.Contains(answer.body, "octo") {

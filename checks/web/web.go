@@ -157,6 +157,7 @@ func (w *Web) Register(e *echo.Echo) {
 
 		{get, "/forges", w.admin(w.forges)},
 		{post, "/forges/resync", w.action(w.resync)},
+		{post, "/forges/rotate", w.action(w.rotate)},
 		{get, "/setup", w.everybody(w.setupPage)},
 		{post, "/setup", w.everybody(w.setupManifest)},
 		{get, "/setup/github/callback", w.everybody(w.setupCallback)},

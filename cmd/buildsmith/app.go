@@ -23,6 +23,7 @@ type storedApp struct {
 	URL        string    `json:"url"`        // of GitHub: https://github.com
 	Deliveries string    `json:"deliveries"` // webhook or poll
 	Created    time.Time `json:"created"`
+	Rotated    time.Time `json:"rotated"` // when the webhook got its newest secret, if it was not the first
 }
 
 // appSecrets are the secrets of a stored App.

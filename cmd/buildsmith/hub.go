@@ -36,6 +36,7 @@ type hub struct {
 	matched []atomic.Int64 // how many deliveries each secret signed
 	last    atomic.Int64   // which one signed the last, from 1
 	lastAt  atomic.Int64   // when, in Unix seconds
+	former  atomic.Int64   // when another than the first last signed
 
 	mu       sync.Mutex
 	identity github.Identity
@@ -93,6 +94,9 @@ func (h *hub) source() webhook.Source {
 		h.matched[n].Add(1)
 		h.last.Store(int64(n) + 1)
 		h.lastAt.Store(time.Now().Unix())
+		if n > 0 {
+			h.former.Store(time.Now().Unix())
+		}
 	}}
 	return webhook.Source{Name: github.Name, Host: h.host, Verify: from.Verify, Identify: fromgithub.Identify, Decode: from.Decode, Forge: h.app,
 		Fetch: h.deliveries == byPoll}
@@ -138,6 +142,9 @@ func (s *server) watchForges(ctx context.Context) error {
 		if h := s.hubNow(); h != nil {
 			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("asking GitHub how the App stands", "err", err)
+			}
+			if err := s.forgetSecrets(); err != nil {
+				s.log.Warn("forgetting former secrets of the webhook", "err", err)
 			}
 		}
 		select {
@@ -209,6 +216,9 @@ func (s *server) keepInstallations(h *hub, list []store.Installation) error {
 		return tx.ChangeHook(github.Name, h.host, func(state *store.HookState) {
 			if at := h.lastAt.Load(); at > state.Used.Unix() {
 				state.Secret, state.Used = int(h.last.Load())-1, time.Unix(at, 0)
+			}
+			if at := h.former.Load(); at > state.Former.Unix() {
+				state.Former = time.Unix(at, 0)
 			}
 		})
 	})
@@ -319,7 +329,7 @@ func (s *server) forges() []web.Forge {
 	h.mu.Lock()
 	identity, hook, read, failed := h.identity, h.hook, h.read, h.err
 	h.mu.Unlock()
-	f := web.Forge{Name: github.Name, Host: h.host, AppID: h.id, App: identity.Name, Deliveries: h.deliveries, HookURL: hook.URL, Read: read}
+	f := web.Forge{Name: github.Name, Host: h.host, AppID: h.id, App: identity.Name, Rotates: h.stored && h.deliveries == byWebhook, Deliveries: h.deliveries, HookURL: hook.URL, Read: read}
 	if identity.Slug != "" {
 		f.URL, f.Install = github.Page(h.web, identity.Slug), github.Install(h.web, identity.Slug)
 	}

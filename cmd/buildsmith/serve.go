@@ -305,7 +305,7 @@ func (s *server) handler() *http.Server {
 		s.local.Register(e)
 	}
 	pages := web.New(web.Config{Store: s.store, AdminToken: s.token, URL: s.config.URL, Version: version(), Log: s.log, Secrets: s.secrets.Own, Schema: buildspec.Schema(), Backup: s.backup, Checks: s.told,
-		Forges: &web.Forges{List: s.forges, Resync: s.resync}, Setup: s.setup.pages()})
+		Forges: &web.Forges{List: s.forges, Resync: s.resync, Rotate: s.rotateSecret}, Setup: s.setup.pages()})
 	pages.Register(e)
 	server := &http.Server{
 		Handler: e, ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: requestTime, IdleTimeout: idleTime,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,9 @@ func (e *WaitError) Error() string {
 	return fmt.Sprintf("%v; not before %s", e.Err, e.Until.UTC().Format(time.RFC3339))
 }
 func (e *WaitError) Unwrap() error { return e.Err }
+
+// RetryAt is the time before which the forge takes nothing.
+func (e *WaitError) RetryAt() time.Time { return e.Until }
 
 const (
 	// updateEvery is how often a check that runs is updated at most.
@@ -97,6 +101,59 @@ type Reporter struct {
 // New gives a reporter. Run starts it.
 func New(c Config) *Reporter {
 	return &Reporter{Config: c, accounts: map[string]*account{}, wake: make(chan struct{}, 1)}
+}
+
+// AddPublisher adds a forge while the reporter runs, or replaces the one of its name.
+func (r *Reporter) AddPublisher(forge string, p Publisher) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := maps.Clone(r.Publishers)
+	if all == nil {
+		all = map[string]Publisher{}
+	}
+	all[forge] = p
+	r.Publishers = all
+	r.lookSoon()
+}
+
+// Again has forges told now what had to wait: what failed is not put off any longer.
+func (r *Reporter) Again() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.accounts {
+		if !a.busy {
+			a.until = time.Time{}
+		}
+	}
+	err := r.Store.Update(func(tx *store.Tx) error {
+		subjects, err := tx.Unsaid()
+		for _, s := range subjects {
+			all, err := tx.AllTold(s.ID())
+			if err != nil {
+				return err
+			}
+			for name, told := range all {
+				if told.Next.IsZero() {
+					continue
+				}
+				told.Next = time.Time{}
+				if err := tx.SetTold(s.ID(), name, told); err != nil {
+					return err
+				}
+			}
+		}
+		return err
+	})
+	r.lookSoon()
+	return err
+}
+
+// lookSoon has Run look for what forges do not know.
+func (r *Reporter) lookSoon() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Lag is how long the last final report took from the end of its build.
@@ -209,10 +266,7 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 			r.mu.Lock()
 			a.busy, a.until = false, until
 			r.mu.Unlock()
-			select {
-			case r.wake <- struct{}{}:
-			default:
-			}
+			r.lookSoon()
 		})
 	}
 	return wait, nil

@@ -11,7 +11,8 @@
 //
 // Buckets of the database; numbers in keys are 8 bytes, big end first; values are JSON unless said otherwise:
 //
-//	meta           version: format of the database; link-key: 32 random bytes behind links; obstacle: why no build begins
+//	meta           version: format of the database; link-key: 32 random bytes behind links; obstacle: why no build begins;
+//	               hook/<forge>/<host>: HookState
 //	deliveries     seq => Delivery
 //	delivery-ids   forge/host/id => seq; kept longer than the delivery, so that a replay changes nothing;
 //	               forge/host/NUL digest => seq of the one with this body that was decided on last

@@ -231,7 +231,7 @@ func (i *Intake) decode(d store.Delivery) (p *pending) {
 	}
 	if d.Forge == store.ForgeAPI {
 		p.event, err = decodeRequest(d.Event, body)
-	} else if source := i.sources[d.Forge]; source == nil {
+	} else if source := i.source(d.Forge); source == nil {
 		err = fmt.Errorf("forge %s is no longer configured", d.Forge)
 	} else {
 		p.event, err = source.Decode(d.Event, body)
@@ -326,6 +326,9 @@ func (i *Intake) decide(p *pending, decide decision) {
 				}
 			}
 		}
+		if err := heard(tx, &d, &p.event); err != nil {
+			return err
+		}
 		i.describe(&d, p)
 		d.Handled, d.Reason, d.Builds, d.Problem = i.Store.Now(), v.reason, v.builds, ""
 		return tx.SetDelivery(&d)
@@ -391,7 +394,7 @@ func (i *Intake) postpone(p *pending, why error) {
 
 // forge gives the forge of a repository.
 func (i *Intake) forge(r store.Repo) (Forge, error) {
-	source := i.sources[r.Forge]
+	source := i.source(r.Forge)
 	if source == nil || source.Forge == nil {
 		return nil, fmt.Errorf("forge %s is not configured", r.Forge)
 	}

@@ -17,6 +17,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,13 +56,7 @@ type DeliveryLog interface {
 }
 
 // A Sent is one attempt of a forge to deliver.
-type Sent struct {
-	Attempt   int64  // the forge's number of the attempt
-	ID        string // of the delivery: the same for all attempts
-	Event     string
-	At        time.Time
-	Delivered bool // it was answered with success
-}
+type Sent = store.Sent
 
 // A Source is a forge that sends deliveries.
 type Source struct {
@@ -76,6 +71,8 @@ type Source struct {
 	// Decode says what a delivery means. It asks nobody. An error means that it can mean nothing.
 	Decode func(event string, body []byte) (Event, error)
 	Forge  Forge
+	// Fetch is for a forge that cannot reach the server: its deliveries are fetched. The Forge must be a DeliveryLog.
+	Fetch bool
 }
 
 // ErrNoSecret says that no webhook secret is configured.
@@ -110,22 +107,45 @@ type Config struct {
 // Intake is the handler and the loop.
 type Intake struct {
 	Config
-	sources map[string]*Source
-	bodies  allowance
+	recovery
+	bodies allowance
+
+	sourcesMu sync.RWMutex
+	sources   map[string]*Source
+	added     chan struct{} // closed and replaced when a source comes
 
 	// Counts of deliveries by what the handler answered.
 	Accepted, Duplicates, Unsigned, Refused atomic.Int64
 	// Unknown counts deliveries whose event or action this program does not know.
 	Unknown atomic.Int64
+
+	// Fetched counts those that were not delivered and fetched instead.
+	Fetched atomic.Int64
 }
 
 // New gives an intake. Register mounts its handler, Run is its loop.
 func New(c Config) *Intake {
-	i := &Intake{Config: c, sources: map[string]*Source{}}
+	i := &Intake{Config: c, sources: map[string]*Source{}, added: make(chan struct{})}
 	for n := range c.Sources {
 		i.sources[c.Sources[n].Name] = &c.Sources[n]
 	}
 	return i
+}
+
+// AddSource adds a forge while the intake runs, or replaces the one of its name.
+func (i *Intake) AddSource(s Source) {
+	i.sourcesMu.Lock()
+	defer i.sourcesMu.Unlock()
+	i.sources[s.Name] = &s
+	close(i.added)
+	i.added = make(chan struct{})
+}
+
+// source is the forge of a name; nil if there is none.
+func (i *Intake) source(name string) *Source {
+	i.sourcesMu.RLock()
+	defer i.sourcesMu.RUnlock()
+	return i.sources[name]
 }
 
 // maxDelivery is the most bytes a delivery may have; GitHub sends none that is larger.
@@ -138,7 +158,7 @@ func (i *Intake) Register(e *echo.Echo) {
 
 // receive stores a delivery and answers 202. Every other answer says what to do, except to whoever cannot sign.
 func (i *Intake) receive(c echo.Context) error {
-	source := i.sources[c.Param("forge")]
+	source := i.source(c.Param("forge"))
 	if source == nil || source.Verify == nil {
 		return answer(c, http.StatusNotFound, "no forge of that name is configured here")
 	}

@@ -40,6 +40,8 @@ type Config struct {
 	Transport http.RoundTripper
 	Log       *slog.Logger
 	Now       func() time.Time // time.Now; what GitHub says of waiting is held against it
+	// Refused is told what GitHub refused an installation, at most once in a while of the same. It may be nil.
+	Refused func(installation int64, text string)
 }
 
 // An App speaks for the GitHub App. Its methods may be called at the same time.
@@ -51,6 +53,10 @@ type App struct {
 	clients map[int64]*github.Client
 	limits  map[int64]limit // by installation
 	slug    string          // the App's name in its addresses, once it was asked for
+	own     *github.Client  // for the App itself
+
+	remarks remarks
+	log     firstPage
 
 	answers answers // of GETs, for as long as they hold
 	// Requests counts requests, Failures those that were not answered by success, Writes those that change something, Unchanged
@@ -102,6 +108,7 @@ func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 		if left, err := strconv.Atoi(answer.Header.Get("X-Ratelimit-Remaining")); err == nil && c.installation != 0 {
 			c.app.remaining.Store(c.installation, left)
 		}
+		c.app.notice(c.installation, r, answer)
 	}
 	return answer, err
 }

@@ -70,7 +70,7 @@ type views struct {
 func newViews(a assets) *views {
 	v := &views{a, map[string]*template.Template{}}
 	shared := template.Must(template.New("").Funcs(template.FuncMap{"bytes": bytesText, "plain": checks.Plain}).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html"))
-	for _, name := range []string{"builds", "queue", "deliveries", "delivery", "login", "problem", "build", "notice", "search", "artifacts", "report"} {
+	for _, name := range []string{"builds", "queue", "deliveries", "delivery", "login", "problem", "build", "notice", "search", "artifacts", "report", "forges", "setup", "manifest", "installed"} {
 		page := template.Must(shared.Clone())
 		v.pages[name] = template.Must(page.ParseFS(pageFiles, "pages/"+name+".html"))
 	}

@@ -6,7 +6,8 @@
 // (store.LinkKey), by everybody if the repository is public and not one of the built-in forge, and by the administrator.
 // A badge shows no more than how a branch stands; that of a repository that is not public asks for a k of its own
 // (store.BadgeKey). Lists and actions ask for the administrator: on pages by a cookie that logging in with the admin token sets, and a CSRF
-// token in each form; in the API by the admin token itself. See access.go.
+// token in each form; in the API by the admin token itself. See access.go. Set-up is for whoever has its one-time token
+// too: see setup.go.
 //
 // # The log
 //
@@ -40,6 +41,8 @@
 //	GET  /api/projects                         []Project
 //	GET  /api/deliveries?before=&limit=        DeliveryList
 //	GET  /api/queue                            Queue
+//	GET  /api/forges                           []Forge: the Apps at forges, and what they lack
+//	POST /api/forges/resync                    []Forge: reads all anew, and looks for deliveries that were missed
 //	GET  /api/backup                           a backup of the state, as it is streamed by buildsmith backup
 //	GET  /api/secrets                          []Secret, without values
 //	PUT  /api/secrets/<name>                   SecretRequest; SecretSet
@@ -87,6 +90,9 @@ type Config struct {
 
 	Backup func(io.Writer) error     // writes a backup of the state; nil if there is none
 	Checks func(store.Build) []Check // what the forge was told; nil if it cannot be shown
+
+	Forges *Forges // how the Apps at forges stand; nil if there can be none
+	Setup  *Setup  // makes an App; nil if there can be none
 }
 
 // Web serves the pages and the API.
@@ -94,6 +100,7 @@ type Web struct {
 	Config
 	url     atomic.Pointer[string]
 	access  access
+	setup   setup
 	views   *views
 	assets  assets
 	streams atomic.Int32  // answers under way that follow a build
@@ -117,6 +124,7 @@ func New(c Config) *Web {
 	w := &Web{Config: c, search: make(chan struct{}, maxSearches), reports: make(chan struct{}, maxReports), closed: make(chan struct{})}
 	w.SetURL(c.URL)
 	w.access = newAccess(c.AdminToken, c.Store.Now)
+	w.setup.pending = map[string]pendingSetup{}
 	w.assets = newAssets()
 	w.views = newViews(w.assets)
 	return w
@@ -147,6 +155,14 @@ func (w *Web) Register(e *echo.Echo) {
 		{get, "/deliveries", w.admin(w.deliveries)},
 		{get, "/deliveries/:seq", w.admin(w.delivery)},
 		{get, "/deliveries/:seq/body", w.admin(w.deliveryBody)},
+
+		{get, "/forges", w.admin(w.forges)},
+		{post, "/forges/resync", w.action(w.resync)},
+		{post, "/forges/rotate", w.action(w.rotate)},
+		{get, "/setup", w.everybody(w.setupPage)},
+		{post, "/setup", w.everybody(w.setupManifest)},
+		{get, "/setup/github/callback", w.everybody(w.setupCallback)},
+		{get, "/setup/github/installed", w.everybody(w.setupInstalled)},
 
 		{get, "/login", w.everybody(w.loginForm)},
 		{post, "/login", w.everybody(w.login)},
@@ -188,6 +204,8 @@ func (w *Web) Register(e *echo.Echo) {
 		{get, "/api/projects", w.api(w.apiProjects)},
 		{get, "/api/deliveries", w.api(w.apiDeliveries)},
 		{get, "/api/queue", w.api(w.apiQueue)},
+		{get, "/api/forges", w.api(w.apiForges)},
+		{post, "/api/forges/resync", w.api(w.apiResync)},
 		{get, "/api/backup", w.api(w.apiBackup)},
 		{get, "/api/secrets", w.keepsSecrets(w.apiSecrets)},
 		{[]string{http.MethodPut}, "/api/secrets/*", w.keepsSecrets(w.apiSetSecret)},

@@ -65,6 +65,7 @@ type GitHub struct {
 	PrivateKey     Secret   `yaml:"private-key"`
 	WebhookSecrets []Secret `yaml:"webhook-secrets"`
 	URL            string   `yaml:"url"`
+	Deliveries     string   `yaml:"deliveries"`
 }
 
 // BuildSettings are those that a project may change.

@@ -66,19 +66,25 @@ func (c *Config) check() problems {
 			}
 		}
 	}
+	stored := false // an App that set-up made
 	if g := c.GitHub; g != nil {
 		if g.AppID <= 0 {
 			wrong("github.app-id: missing; it stands on the App's page")
 		}
 		secret("github.private-key", g.PrivateKey)
-		if len(g.WebhookSecrets) == 0 {
+		if len(g.WebhookSecrets) == 0 && g.Deliveries != byPoll {
 			wrong("github.webhook-secrets: missing; list the webhook's secret, and for a while the one before")
 		}
 		for i, s := range g.WebhookSecrets {
 			secret(fmt.Sprintf("github.webhook-secrets[%d]", i), s)
 		}
 		checkURL("github.url", g.URL)
-	} else if !*c.LocalForge {
+		if g.Deliveries != byWebhook && g.Deliveries != byPoll {
+			wrong("github.deliveries: %q is none of webhook, poll", g.Deliveries)
+		}
+	} else if app, err := loadApp(c.Data); err != nil {
+		wrong("%v", err)
+	} else if stored = app != nil; !stored && !*c.LocalForge {
 		wrong("no forge is configured: github is missing and local-forge is off")
 	}
 	oneOf := func(key, value string, allowed ...string) {
@@ -122,7 +128,7 @@ func (c *Config) check() problems {
 		}
 		switch project.Forge {
 		case "github":
-			if c.GitHub == nil {
+			if c.GitHub == nil && !stored {
 				wrong("%s.forge: github is not configured", key)
 			}
 		case "local":

@@ -151,6 +151,9 @@ func TestConfigProblems(t *testing.T) {
 		"secrets": {"github: {app-id: 1, private-key: {file: DIR/empty}, webhook-secrets: [{env: BUILDSMITH_TEST_UNSET}, {file: DIR/secret, env: X}]}\n", []string{
 			"FILE: github.private-key: DIR/empty is empty", "FILE: github.webhook-secrets[0]: the environment variable BUILDSMITH_TEST_UNSET is not set",
 			"FILE: github.webhook-secrets[1]: file and env stand both; keep one"}},
+		"deliveries": {"github: {app-id: 1, private-key: {file: DIR/secret}, deliveries: mail}\n", []string{
+			`FILE: github.deliveries: "mail" is none of webhook, poll`,
+			"FILE: github.webhook-secrets: missing; list the webhook's secret, and for a while the one before"}},
 		"no forge": {"local-forge: false\n", []string{"FILE: no forge is configured: github is missing and local-forge is off"}},
 		"words": {"checks: all\npull: sometimes\nlog: {level: loud, format: xml}\nslots: -1\nwarm: 500\n", []string{
 			`FILE: checks: "all" is none of phases, build`, `FILE: log.format: "xml" is none of text, json`, `FILE: log.level: "loud" is none of debug, info, warn, error`,

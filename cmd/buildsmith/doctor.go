@@ -23,9 +23,10 @@ func doctorCommand() *cobra.Command {
 	var config string
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what is missing or wrong on this machine",
+		Short: "Look for what is missing or wrong on this machine and at the forge",
 		Long: `Look at what builds need on this machine: Git, Docker, the build image, the network's rules,
-the disk, the configuration. Each line says what is well, what is wrong, and what to do.
+the disk, the configuration; and at GitHub: the App, its webhook, its permissions. Each line
+says what is well, what is wrong, and what to do.
 
 Exit status: 0 if nothing is wrong, 1 otherwise.`,
 		Example: `  buildsmith doctor
@@ -87,6 +88,7 @@ func (d *doctor) look(ctx context.Context, path string) {
 	d.program()
 	d.data(c)
 	d.docker(ctx, c)
+	d.forge(ctx, c)
 }
 
 var gitVersion = regexp.MustCompile(`^git version (\d+)\.(\d+)`)
@@ -175,6 +177,9 @@ func (d *doctor) docker(ctx context.Context, c *Config) {
 		return
 	}
 	d.well("docker", "%s", about)
+	if version, err := engine.Version(ctx); err == nil {
+		d.engineVersion(version)
+	}
 	if err := engine.Guarded(); err != nil {
 		d.bad("network", "builds can reach this host and the metadata addresses: %v; run the server as root with CAP_NET_ADMIN, or set network: none", err)
 	} else {

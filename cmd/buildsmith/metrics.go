@@ -22,7 +22,7 @@ type metrics struct {
 	store    *store.Store
 	intake   *webhook.Intake
 	reporter *checks.Reporter
-	github   *github.App // nil without GitHub
+	github   func() *github.App // gives nil without GitHub
 
 	builds *prometheus.CounterVec
 	phases *prometheus.HistogramVec
@@ -58,7 +58,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("buildsmith_"+name, help, labels, nil)
 }
 
-func newMetrics(s *store.Store, i *webhook.Intake, r *checks.Reporter, app *github.App) *metrics {
+func newMetrics(s *store.Store, i *webhook.Intake, r *checks.Reporter, app func() *github.App) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(), store: s, intake: i, reporter: r, github: app, begun: s.Now(), under: map[string]bool{},
 		builds: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "buildsmith_builds_total", Help: "Builds that ended, by status."}, []string{"status"}),
@@ -103,22 +103,23 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	counter(descDeliveries, m.intake.Duplicates.Load(), "duplicate")
 	counter(descDeliveries, m.intake.Unsigned.Load(), "unsigned")
 	counter(descDeliveries, m.intake.Refused.Load(), "refused")
+	counter(descDeliveries, m.intake.Fetched.Load(), "fetched")
 	gauge(descLag, m.reporter.Lag().Seconds())
 	counter(descReports, m.reporter.Told.Load(), "acknowledged")
 	counter(descReports, m.reporter.Failures.Load(), "failed")
 	counter(descHeldBack, m.reporter.HeldBack.Load(), "ours")
 	gauge(descSingle, float64(len(m.reporter.Single())))
-	if m.github != nil {
-		counter(descWrites, m.github.Writes.Load())
-		counter(descUnchanged, m.github.Unchanged.Load())
-		counter(descHeldBack, m.github.HeldBack.Load(), "forge")
-		for installation, until := range m.github.Limited() {
+	if app := m.github(); app != nil {
+		counter(descWrites, app.Writes.Load())
+		counter(descUnchanged, app.Unchanged.Load())
+		counter(descHeldBack, app.HeldBack.Load(), "forge")
+		for installation, until := range app.Limited() {
 			gauge(descLimited, max(0, until.Sub(m.store.Now()).Seconds()), strconv.FormatInt(installation, 10))
 		}
-		failures := m.github.Failures.Load()
-		counter(descRequests, m.github.Requests.Load()-failures, "success")
+		failures := app.Failures.Load()
+		counter(descRequests, app.Requests.Load()-failures, "success")
 		counter(descRequests, failures, "failure")
-		for installation, left := range m.github.Remaining() {
+		for installation, left := range app.Remaining() {
 			gauge(descRemaining, float64(left), strconv.FormatInt(installation, 10))
 		}
 	}

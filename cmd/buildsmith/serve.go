@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,7 +31,6 @@ import (
 	"buildsmith/runner/source"
 	"buildsmith/store"
 	"buildsmith/webhook"
-	fromgithub "buildsmith/webhook/github"
 	fromlocal "buildsmith/webhook/local"
 
 	"github.com/labstack/echo/v4"
@@ -47,7 +47,8 @@ func serveCommand() *cobra.Command {
 the next server takes them up again.
 
 Without a configuration the server listens on 127.0.0.1:8080 and is a forge of its own: push
-to http://127.0.0.1:8080/git/<name>.git and it builds what you push.`,
+to http://127.0.0.1:8080/git/<name>.git and it builds what you push. It prints an address at
+which it becomes a GitHub App in one click, too.`,
 		Example: `  buildsmith serve
   buildsmith serve --config /etc/buildsmith/config.yml`,
 		Args: cobra.NoArgs,
@@ -56,7 +57,7 @@ to http://127.0.0.1:8080/git/<name>.git and it builds what you push.`,
 			if err != nil {
 				return usage(err)
 			}
-			return serve(cmd.Context(), c, cmd.ErrOrStderr(), nil)
+			return serve(cmd.Context(), c, cmd.OutOrStdout(), cmd.ErrOrStderr(), nil)
 		},
 	}
 	cmd.Flags().StringVarP(&config, "config", "c", os.Getenv("BUILDSMITH_CONFIG"), "configuration file (YAML)")
@@ -73,7 +74,8 @@ type server struct {
 	store    *store.Store
 	token    string
 	secrets  *secret.Secrets
-	app      *github.App      // nil without GitHub
+	github   atomic.Pointer[hub] // nil without GitHub, until it is set up
+	setup    *setup
 	local    *fromlocal.Forge // nil without the built-in forge
 	docker   *docker.Docker
 	mirrors  *source.Mirrors
@@ -84,15 +86,16 @@ type server struct {
 	http     *http.Server
 }
 
-// serve runs a server until ctx is done. ready is told the address it listens on; it may be nil.
-func serve(ctx context.Context, c *Config, out io.Writer, ready func(net.Addr)) error {
+// serve runs a server until ctx is done. It logs to log, and prints to out where to set it up. ready is told the address it
+// listens on; it may be nil.
+func serve(ctx context.Context, c *Config, out, log io.Writer, ready func(net.Addr)) error {
 	syscall.Umask(0o022)
 	if t := c.TLS; t.Certificate != "" {
 		if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
 			return usage(fmt.Errorf("tls: %w", err))
 		}
 	}
-	s := &server{config: c, log: newLogger(out, c.Log)}
+	s := &server{config: c, log: newLogger(log, c.Log)}
 	for _, text := range c.filterWarnings() {
 		s.log.Warn("a filter is valid and hardly meant so", "where", text)
 	}
@@ -106,6 +109,10 @@ func serve(ctx context.Context, c *Config, out io.Writer, ready func(net.Addr)) 
 		return usage(fmt.Errorf("listen: %w", err))
 	}
 	s.log.Info("serving", "address", listener.Addr().String(), "url", c.URL, "data", c.Data, "slots", c.Slots)
+	if address := s.setup.address(); address != "" {
+		s.log.Info("no GitHub App yet; set one up in a browser, once", "address", address)
+		fmt.Fprintf(out, "To build what is at GitHub, open %s\n", address)
+	}
 	if ready != nil {
 		ready(listener.Addr())
 	}
@@ -146,18 +153,23 @@ func (s *server) open(ctx context.Context) (err error) {
 		return usage(err)
 	}
 	if s.mirrors, err = source.New(filepath.Join(c.Data, "mirrors"), source.Options{
-		CABundle: authorities, Proxy: c.Proxy.forForges().environment(), Plain: s.plain(), At: atPoint}, s.log); err != nil {
+		CABundle: authorities, Proxy: c.Proxy.forForges().environment(), At: atPoint}, s.log); err != nil {
 		return err
 	}
 	publishers := map[string]checks.Publisher{}
 	var sources []webhook.Source
-	if c.GitHub != nil {
-		source, err := s.openGitHub()
-		if err != nil {
-			return usage(err)
-		}
-		sources, publishers[github.Name] = append(sources, source), s.app
+	h, err := openHub(c, s.log, s.refused)
+	if err != nil {
+		return usage(err)
 	}
+	if h != nil {
+		s.github.Store(h)
+		sources, publishers[github.Name] = append(sources, h.source()), h.app
+		if strings.HasPrefix(h.web, "http://") {
+			s.mirrors.AllowPlain()
+		}
+	}
+	s.setup = newSetup(s)
 	if *c.LocalForge {
 		source, err := s.openLocal()
 		if err != nil {
@@ -183,11 +195,6 @@ func (s *server) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// plain reports whether a forge is spoken to without TLS.
-func (s *server) plain() bool {
-	return s.config.GitHub != nil && strings.HasPrefix(s.config.GitHub.URL, "http://")
-}
-
 func newDocker(c *Config, program string, log *slog.Logger) (*docker.Docker, error) {
 	auth := map[string]docker.Credentials{}
 	for host, r := range c.Registries {
@@ -196,32 +203,6 @@ func newDocker(c *Config, program string, log *slog.Logger) (*docker.Docker, err
 	return docker.New(docker.Config{
 		Host: c.Docker.Host, Data: c.Data, Program: program, Pull: c.Pull, Auth: auth, Log: log, Runtime: c.Docker.Runtime, At: atPoint,
 	})
-}
-
-func (s *server) openGitHub() (webhook.Source, error) {
-	g := s.config.GitHub
-	key, err := g.PrivateKey.read()
-	if err != nil {
-		return webhook.Source{}, fmt.Errorf("github.private-key: %w", err)
-	}
-	var secrets []string
-	for _, secret := range g.WebhookSecrets {
-		text, err := secret.read()
-		if err != nil {
-			return webhook.Source{}, fmt.Errorf("github.webhook-secrets: %w", err)
-		}
-		secrets = append(secrets, text)
-	}
-	transport, err := s.config.transport()
-	if err != nil {
-		return webhook.Source{}, err
-	}
-	api, host := apiOf(g.URL)
-	if s.app, err = github.New(github.Config{AppID: g.AppID, Key: []byte(key), API: api, Web: g.URL, Transport: transport, Log: s.log}); err != nil {
-		return webhook.Source{}, fmt.Errorf("github: %w", err)
-	}
-	from := fromgithub.Config{Host: host, Web: g.URL, AppID: g.AppID, Secrets: secrets}
-	return webhook.Source{Name: github.Name, Host: host, Verify: from.Verify, Identify: fromgithub.Identify, Decode: from.Decode, Forge: s.app}, nil
 }
 
 // apiOf gives the address of the API of a GitHub that people see at web, and its host.
@@ -275,24 +256,26 @@ func (s *server) remote(r store.Repo) (source.Remote, error) {
 	switch {
 	case r.Forge == local.Name && s.local != nil:
 		return source.Remote{Key: r.Key(), URL: r.CloneURL, Path: local.Forge{Dir: filepath.Join(s.config.Data, "git")}.Path(r)}, nil
-	case r.Forge == github.Name && s.app != nil:
-		return source.Remote{Key: r.Key(), URL: s.config.GitHub.URL + "/" + r.Name + ".git",
-			Header: func(ctx context.Context) (string, func(), error) { return s.app.CloneHeader(ctx, r) }}, nil
+	case r.Forge == github.Name && s.hubNow() != nil:
+		h := s.hubNow()
+		return source.Remote{Key: r.Key(), URL: h.web + "/" + r.Name + ".git",
+			Header: func(ctx context.Context) (string, func(), error) { return h.app.CloneHeader(ctx, r) }}, nil
 	}
 	return source.Remote{}, fmt.Errorf("forge %s is no longer configured", r.Forge)
 }
 
 // credential is what lets git in a build read the build's repository; nil at a forge that gives none.
 func (s *server) credential(ctx context.Context, r store.Repo) (c *agent.Credential, revoke func(), err error) {
-	if r.Forge != github.Name || s.app == nil {
+	h := s.hubNow()
+	if r.Forge != github.Name || h == nil {
 		return nil, nil, nil
 	}
-	token, expires, err := s.app.CloneToken(ctx, r)
+	token, expires, err := h.app.CloneToken(ctx, r)
 	if err != nil {
 		return nil, nil, err
 	}
-	c = &agent.Credential{URL: s.config.GitHub.URL + "/" + r.Name + ".git", Username: "x-access-token", Password: token, Expires: expires}
-	return c, func() { s.app.Revoke(ctx, r, token) }, nil
+	c = &agent.Credential{URL: h.web + "/" + r.Name + ".git", Username: "x-access-token", Password: token, Expires: expires}
+	return c, func() { h.app.Revoke(ctx, r, token) }, nil
 }
 
 // Limits of HTTP. What takes longer, a push or a live log, moves them for itself.
@@ -313,7 +296,8 @@ func (s *server) handler() *http.Server {
 	if s.local != nil {
 		s.local.Register(e)
 	}
-	pages := web.New(web.Config{Store: s.store, AdminToken: s.token, URL: s.config.URL, Version: version(), Log: s.log, Secrets: s.secrets.Own, Schema: buildspec.Schema(), Backup: s.backup, Checks: s.told})
+	pages := web.New(web.Config{Store: s.store, AdminToken: s.token, URL: s.config.URL, Version: version(), Log: s.log, Secrets: s.secrets.Own, Schema: buildspec.Schema(), Backup: s.backup, Checks: s.told,
+		Forges: &web.Forges{List: s.forges, Resync: s.resync, Rotate: s.rotateSecret}, Setup: s.setup.pages()})
 	pages.Register(e)
 	server := &http.Server{
 		Handler: e, ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: requestTime, IdleTimeout: idleTime,
@@ -369,6 +353,8 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 		})
 	}
 	loop("intake", s.intake.Run)
+	loop("deliveries", s.intake.Recover)
+	loop("forges", s.watchForges)
 	loop("runner", s.runner.Run)
 	loop("reporter", s.reporter.Run)
 	loop("metrics", s.metrics.run)

@@ -48,6 +48,7 @@ func (c *Config) fill() {
 	if g := c.GitHub; g != nil {
 		setDefault(&g.URL, "https://github.com")
 		g.URL = strings.TrimSuffix(g.URL, "/")
+		setDefault(&g.Deliveries, byWebhook)
 	}
 	b, slots := &c.Builds, max(1, c.Slots)
 	setDefault(&b.Image, defaultImage)
@@ -72,7 +73,7 @@ func (c *Config) fill() {
 		p := &c.Projects[i]
 		if p.Forge == "" {
 			p.Forge = "local"
-			if c.GitHub != nil {
+			if c.GitHub != nil || strings.Contains(p.Repository, "/") { // which no name at the built-in forge has
 				p.Forge = "github"
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,6 +33,7 @@ type Options struct {
 type git struct {
 	home    string // an empty directory
 	options Options
+	plain   atomic.Bool // as Options.Plain, once more is known
 }
 
 // gitError is a git command that failed.
@@ -60,7 +62,7 @@ func (g *git) base() []string {
 		"-c", "submodule.recurse=false", "-c", "fetch.unpackLimit=1", "-c", "advice.detachedHead=false",
 		"-c", "checkout.workers=8", "-c", "checkout.thresholdForParallelism=100",
 	}
-	if g.options.Plain {
+	if g.options.Plain || g.plain.Load() {
 		args = append(args, "-c", "protocol.http.allow=always")
 	}
 	return args

@@ -64,6 +64,9 @@ type mirror struct {
 	uses  int        // leases given out; guarded by Mirrors.mu
 }
 
+// AllowPlain allows http beside https from now on: see Options.Plain.
+func (m *Mirrors) AllowPlain() { m.git.plain.Store(true) }
+
 // New gives the mirrors below dir, which is made if missing. What an earlier process left half done there is removed: no
 // git of its lives on, since they die with their parent.
 func New(dir string, o Options, log *slog.Logger) (*Mirrors, error) {

@@ -29,6 +29,8 @@ type Config struct {
 	Web     string   // where people see it, without a slash at the end: https://github.com
 	AppID   int64    // the App whose deliveries these are
 	Secrets []string // each may have signed a delivery: the current one and, for a while, the one before
+	// Matched is told which of the secrets signed a delivery, by its place among them. It may be nil.
+	Matched func(secret int)
 }
 
 // Verify authenticates a delivery, which is made for our App: by an HMAC of the raw body by one of the secrets.
@@ -51,14 +53,19 @@ func (c Config) Verify(h http.Header) (signed func(body []byte) error, err error
 		return nil, errors.New("the delivery is for another App")
 	}
 	return func(body []byte) error {
-		good := false
-		for _, secret := range c.Secrets {
+		matched := -1
+		for n, secret := range c.Secrets {
 			mac := hmac.New(sha256.New, []byte(secret))
 			mac.Write(body)
-			good = hmac.Equal(mac.Sum(nil), signature) || good
+			if hmac.Equal(mac.Sum(nil), signature) && matched < 0 {
+				matched = n
+			}
 		}
-		if !good {
+		if matched < 0 {
 			return errors.New("the signature is wrong")
+		}
+		if c.Matched != nil {
+			c.Matched(matched)
 		}
 		return nil
 	}, nil

@@ -46,7 +46,7 @@ func (s *Server) convertManifest(c *call) *answer {
 	}
 	delete(s.codes, c.params["code"])
 	return &answer{status: http.StatusCreated, body: with(s.appJSON(s.appID), object{"client_id": s.clientID(), "client_secret": randomHex(20),
-		"webhook_secret": s.secret, "pem": string(s.PEM())})}
+		"webhook_secret": orNull(s.secret), "pem": string(s.PEM())})}
 }
 
 // listInstallations is GET /app/installations.

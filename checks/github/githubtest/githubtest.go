@@ -119,6 +119,7 @@ type Server struct {
 	receiving    sync.Mutex     // held by a push over HTTP, so that what it changed is known
 
 	mu            sync.Mutex // guards all below
+	sites         sites
 	hook          string
 	secret        string
 	ids           ids
@@ -269,7 +270,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveAPI(w, r)
 	case s.control && strings.HasPrefix(r.URL.Path, controlBase):
 		s.serveControl(w, r)
-	default:
+	case !s.servePage(w, r):
 		s.serveGit(w, r)
 	}
 }

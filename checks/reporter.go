@@ -87,6 +87,7 @@ type Reporter struct {
 
 	mu       sync.Mutex
 	accounts map[string]*account
+	orphans  []letter
 	wake     chan struct{}
 
 	// Told counts what forges acknowledged, Failures what they did not, HeldBack how often a report waited for the hour's budget.
@@ -133,6 +134,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 	defer stop()
 	var sending sync.WaitGroup
 	defer sending.Wait()
+	sending.Go(func() { r.findOrphans(ctx) })
 	for {
 		wait, err := r.look(ctx, &sending)
 		if err != nil {
@@ -177,6 +179,7 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 			return firstPause, err
 		}
 	}
+	letters = append(letters, r.orphans...)
 	slices.SortStableFunc(letters, func(a, b letter) int {
 		if a.rank != b.rank {
 			return a.rank - b.rank
@@ -205,14 +208,15 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 			a.wrote(now, l.cost())
 		}
 		sending.Go(func() {
-			until := r.send(ctx, publisher, l)
+			tell := r.send
+			if l.orphan {
+				tell = r.bury
+			}
+			until := tell(ctx, publisher, l)
 			r.mu.Lock()
 			a.busy, a.until = false, until
 			r.mu.Unlock()
-			select {
-			case r.wake <- struct{}{}:
-			default:
-			}
+			r.nudge()
 		})
 	}
 	return wait, nil

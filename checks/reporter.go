@@ -88,16 +88,17 @@ type Reporter struct {
 	mu       sync.Mutex
 	accounts map[string]*account
 	orphans  []letter
+	held     map[string]bool // the letters that wait for the hour's budget
 	wake     chan struct{}
 
-	// Told counts what forges acknowledged, Failures what they did not, HeldBack how often a report waited for the hour's budget.
+	// Told counts what forges acknowledged, Failures what they did not, HeldBack those that had to wait for the hour's budget.
 	Told, Failures, HeldBack atomic.Int64
 	lag                      atomic.Int64 // nanoseconds from the last end of a build to its acknowledged report
 }
 
 // New gives a reporter. Run starts it.
 func New(c Config) *Reporter {
-	return &Reporter{Config: c, accounts: map[string]*account{}, wake: make(chan struct{}, 1)}
+	return &Reporter{Config: c, accounts: map[string]*account{}, held: map[string]bool{}, wake: make(chan struct{}, 1)}
 }
 
 // Lag is how long the last final report took from the end of its build.
@@ -195,7 +196,10 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 		}
 		interval, burst := publisher.Pace()
 		if pause := a.full(now); interval > 0 && pause > 0 && l.report.Status != Completed {
-			r.HeldBack.Add(1)
+			if key := l.id + "\x00" + l.report.Key(); !r.held[key] {
+				r.held[key] = true
+				r.HeldBack.Add(1)
+			}
 			wait = min(wait, pause)
 			continue
 		}
@@ -204,6 +208,7 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 			continue
 		}
 		a.busy = true
+		delete(r.held, l.id+"\x00"+l.report.Key())
 		if interval > 0 {
 			a.wrote(now, l.cost())
 		}

@@ -17,6 +17,7 @@ type letter struct {
 	told    store.Told
 	rank    int // lower goes first
 	order   time.Time
+	orphan  bool // it is about a check of no build: see findOrphans
 }
 
 // Ranks: the end of a build first, for which people and branch protection wait; then what else is final, then what people

@@ -91,16 +91,18 @@ type Reporter struct {
 
 	mu       sync.Mutex
 	accounts map[string]*account
+	orphans  []letter
+	held     map[string]bool // the letters that wait for the hour's budget
 	wake     chan struct{}
 
-	// Told counts what forges acknowledged, Failures what they did not, HeldBack how often a report waited for the hour's budget.
+	// Told counts what forges acknowledged, Failures what they did not, HeldBack those that had to wait for the hour's budget.
 	Told, Failures, HeldBack atomic.Int64
 	lag                      atomic.Int64 // nanoseconds from the last end of a build to its acknowledged report
 }
 
 // New gives a reporter. Run starts it.
 func New(c Config) *Reporter {
-	return &Reporter{Config: c, accounts: map[string]*account{}, wake: make(chan struct{}, 1)}
+	return &Reporter{Config: c, accounts: map[string]*account{}, held: map[string]bool{}, wake: make(chan struct{}, 1)}
 }
 
 // AddPublisher adds a forge while the reporter runs, or replaces the one of its name.
@@ -113,7 +115,7 @@ func (r *Reporter) AddPublisher(forge string, p Publisher) {
 	}
 	all[forge] = p
 	r.Publishers = all
-	r.lookSoon()
+	r.nudge()
 }
 
 // Again has forges told now what had to wait: what failed is not put off any longer.
@@ -144,16 +146,8 @@ func (r *Reporter) Again() error {
 		}
 		return err
 	})
-	r.lookSoon()
+	r.nudge()
 	return err
-}
-
-// lookSoon has Run look for what forges do not know.
-func (r *Reporter) lookSoon() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
 }
 
 // Lag is how long the last final report took from the end of its build.
@@ -190,6 +184,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 	defer stop()
 	var sending sync.WaitGroup
 	defer sending.Wait()
+	sending.Go(func() { r.findOrphans(ctx) })
 	for {
 		wait, err := r.look(ctx, &sending)
 		if err != nil {
@@ -234,6 +229,7 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 			return firstPause, err
 		}
 	}
+	letters = append(letters, r.orphans...)
 	slices.SortStableFunc(letters, func(a, b letter) int {
 		if a.rank != b.rank {
 			return a.rank - b.rank
@@ -249,7 +245,10 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 		}
 		interval, burst := publisher.Pace()
 		if pause := a.full(now); interval > 0 && pause > 0 && l.report.Status != Completed {
-			r.HeldBack.Add(1)
+			if key := l.id + "\x00" + l.report.Key(); !r.held[key] {
+				r.held[key] = true
+				r.HeldBack.Add(1)
+			}
 			wait = min(wait, pause)
 			continue
 		}
@@ -258,15 +257,20 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 			continue
 		}
 		a.busy = true
+		delete(r.held, l.id+"\x00"+l.report.Key())
 		if interval > 0 {
 			a.wrote(now, l.cost())
 		}
 		sending.Go(func() {
-			until := r.send(ctx, publisher, l)
+			tell := r.send
+			if l.orphan {
+				tell = r.bury
+			}
+			until := tell(ctx, publisher, l)
 			r.mu.Lock()
 			a.busy, a.until = false, until
 			r.mu.Unlock()
-			r.lookSoon()
+			r.nudge()
 		})
 	}
 	return wait, nil

@@ -26,15 +26,16 @@ func TestSoftCap(t *testing.T) {
 	b, waiting := o.submit("c"), o.submit("d")
 	o.change(b.ID, func(b *store.Build) { b.End(store.Succeeded, begin) })
 	o.shows(map[string]string{b.ID: "completed success"})
-	if n := o.reporter.HeldBack.Load(); n == 0 {
-		t.Error("nothing was held back")
-	}
 	o.advance(59 * time.Minute)
 	o.change(waiting.ID, func(b *store.Build) { b.Claimed = begin })
 	time.Sleep(30 * time.Millisecond)
 	o.shows(map[string]string{b.ID: "completed success"})
 	o.advance(time.Minute)
 	o.shows(map[string]string{b.ID: "completed success", waiting.ID: "in_progress"})
+	// The first build may have been looked at before it ended.
+	if n := o.reporter.HeldBack.Load(); n != 1 && n != 2 {
+		t.Errorf("%d reports were held back", n)
+	}
 }
 
 // TestSingle has more than 300 writes in an hour while one build runs: its phases are brought to their end, a new build has one

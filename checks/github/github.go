@@ -66,7 +66,10 @@ type App struct {
 	remaining sync.Map // installation => requests left in this hour
 }
 
-var _ checks.Publisher = (*App)(nil)
+var (
+	_ checks.Publisher = (*App)(nil)
+	_ checks.Lister    = (*App)(nil)
+)
 
 // New gives the App. It fails if the key is none.
 func New(c Config) (*App, error) {

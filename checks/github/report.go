@@ -235,6 +235,29 @@ func (a *App) Find(ctx context.Context, r store.Repo, report *checks.Report) (st
 	}
 }
 
+// Unfinished implements checks.Lister.
+func (a *App) Unfinished(ctx context.Context, r store.Repo, commit string) (list []checks.Unfinished, err error) {
+	query := url.Values{"filter": {"all"}, "app_id": {strconv.FormatInt(a.AppID, 10)}, "per_page": {"100"}}
+	var answer struct {
+		Runs []struct {
+			ID         int64
+			Name       string
+			Status     string
+			ExternalID string    `json:"external_id"`
+			Started    time.Time `json:"started_at"`
+		} `json:"check_runs"`
+	}
+	if err := a.ofCommit(ctx, r, "/commits/"+commit+"/check-runs?"+query.Encode(), &answer); err != nil {
+		return nil, err
+	}
+	for _, run := range answer.Runs {
+		if run.Status != checks.Completed && run.ExternalID != "" {
+			list = append(list, checks.Unfinished{Remote: strconv.FormatInt(run.ID, 10), Name: run.Name, ExternalID: run.ExternalID, Started: run.Started})
+		}
+	}
+	return list, nil
+}
+
 // Has implements checks.Publisher.
 func (a *App) Has(checks.Kind) bool { return true }
 

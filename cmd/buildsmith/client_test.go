@@ -110,6 +110,16 @@ check "buildsmith": completed failure: Failed
 	}
 }
 
+func TestShowWhatABuildWaitsFor(t *testing.T) {
+	out, _, err := command(t, answers(map[string]string{
+		"GET /api/builds/x": `{"id":"abc","project":"shop","number":3,"url":"URL","status":"IN_PROGRESS","queued":true,"waitsFor":"a build of its project that runs: one may run at a time",
+			"source":{"commit":"0123456789abcdef","version":"main","title":"Title"},"created":"2026-01-02T03:04:05Z"}`,
+	}), "show", "x")
+	if !strings.Contains(out, "\nIt waits for a build of its project that runs: one may run at a time.\n") || err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestListWords(t *testing.T) {
 	for want, b := range map[string]*web.Build{
 		"QUEUED main":        {Queued: true, Status: "IN_PROGRESS", Source: web.Source{Ref: "refs/heads/main"}},

@@ -383,8 +383,8 @@ func TestRateLimit(t *testing.T) {
 	o.shows(map[string]string{first.ID: "queued", second.ID: "queued"})
 }
 
-// TestFinalFirst has little room for requests: what is final goes before what has only changed.
-func TestFinalFirst(t *testing.T) {
+// TestRelyConclusionsGoFirst has little room for requests: what is final goes before what has only changed.
+func TestRelyConclusionsGoFirst(t *testing.T) {
 	o := newOffice(t)
 	o.board.pace = time.Hour // two at once, then none
 	var ids []string

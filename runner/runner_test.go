@@ -356,8 +356,8 @@ func TestInlineBuildspec(t *testing.T) {
 	}
 }
 
-// TestRerunUsesTheStoredBuildspec repeats a build whose file has changed since.
-func TestRerunUsesTheStoredBuildspec(t *testing.T) {
+// TestRelyRerunHasItsBuildspec repeats a build whose file has changed since.
+func TestRelyRerunHasItsBuildspec(t *testing.T) {
 	b := newBench(t, nil)
 	b.start()
 	first := b.run("version: 0.2\nphases: {build: {commands: [echo first]}}")
@@ -583,8 +583,8 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestRestart ends the runner while a build runs, and starts another one: nothing is lost or done twice.
-func TestRestart(t *testing.T) {
+// TestRelyRestartLosesNoBuild ends the runner while a build runs, and starts another one: nothing is lost or done twice.
+func TestRelyRestartLosesNoBuild(t *testing.T) {
 	b := newBench(t, nil)
 	b.start()
 	b.write("buildspec.yml", "version: 0.2\nphases: {build: {commands: ['for i in $(seq 1 40); do echo tick $i; sleep 0.1; done']}}\nartifacts: {files: [buildspec.yml]}")

@@ -96,8 +96,8 @@ func TestApprove(t *testing.T) {
 	}
 }
 
-// TestApprovalIsBoundToACommit pushes after the approval, and between what was looked at and the approval.
-func TestApprovalIsBoundToACommit(t *testing.T) {
+// TestRelyApprovalIsForOneCommit pushes after the approval, and between what was looked at and the approval.
+func TestRelyApprovalIsForOneCommit(t *testing.T) {
 	d := strange(t)
 	d.says(alice, "/approve "+hash('a'))
 	d.pull(pulled(12, hash('b'), eve, fork), store.EventPullRequestUpdated)

@@ -247,7 +247,7 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-func TestSupersede(t *testing.T) {
+func TestRelyOldCommitsAreStopped(t *testing.T) {
 	old := time.Date(2026, 5, 1, 11, 0, 0, 0, time.UTC)
 	pushed := func(ref string, c byte, at time.Time) Event {
 		e := push(ref, hash(c), "")

@@ -213,8 +213,8 @@ func TestServerIsDown(t *testing.T) {
 	}
 }
 
-// TestTokenExpires has GitHub refuse a token that the client still holds for good: it is renewed, and the request made again.
-func TestTokenExpires(t *testing.T) {
+// TestRelyBadCredentialsAreRenewed has GitHub refuse a token that the client still holds for good: it is renewed, and the request made again.
+func TestRelyBadCredentialsAreRenewed(t *testing.T) {
 	hub, app, repo, sha := newApp(t)
 	if _, err := app.Create(t.Context(), repo, report(sha)); err != nil {
 		t.Fatal(err)

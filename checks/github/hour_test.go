@@ -27,10 +27,10 @@ func (c fastClock) at(real time.Time) time.Time   { return c.begin.Add(real.Sub(
 func (c fastClock) passed() (since time.Duration) { return c.now().Sub(c.begin) }
 func (c fastClock) sleep(d time.Duration)         { time.Sleep(d / c.times) }
 
-// TestAnHourOfTrouble has 200 builds of five installations begin and end while GitHub refuses with 403 and 429, is down with 502 and
+// TestRelyRateLimitStopsNothing has 200 builds of five installations begin and end while GitHub refuses with 403 and 429, is down with 502 and
 // cuts connections. In the end every check is as its build is, each is there once, and nothing was asked of an installation before
 // its time.
-func TestAnHourOfTrouble(t *testing.T) {
+func TestRelyRateLimitStopsNothing(t *testing.T) {
 	const builds, owners, refused = 200, 5, 2 * time.Minute
 	clock := fastClock{time.Now(), 300}
 	hub := githubtest.New(t, githubtest.Options{})

@@ -129,9 +129,9 @@ func aDay(t *testing.T, hub *githubtest.Server) {
 	push("main", "left out [skip ci]")
 }
 
-// TestServerThatWasDown ends with the builds of one that was up, whether GitHub reaches it again, or never, or fetches were
+// TestRelyServerWasDownCommitIsBuilt ends with the builds of one that was up, whether GitHub reaches it again, or never, or fetches were
 // configured; and with each once.
-func TestServerThatWasDown(t *testing.T) {
+func TestRelyServerWasDownCommitIsBuilt(t *testing.T) {
 	up := newDesk(t, githubtest.New(t, githubtest.Options{}), "")
 	up.hub.SetHook(up.web.URL + "/webhook/github")
 	aDay(t, up.hub)
@@ -184,8 +184,8 @@ func TestServerThatWasDown(t *testing.T) {
 	}
 }
 
-// TestForgesShown is how pages show the App, from what GitHub tells.
-func TestForgesShown(t *testing.T) {
+// TestRelyMissingPermissionIsShown is how pages show the App, from what GitHub tells.
+func TestRelyMissingPermissionIsShown(t *testing.T) {
 	hub := githubtest.New(t, githubtest.Options{})
 	d := newDesk(t, hub, "")
 	hub.SetHook(d.web.URL + "/webhook/github")

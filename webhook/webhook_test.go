@@ -352,7 +352,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestFullDisk(t *testing.T) {
+func TestRelyFullDiskTakesNothingIn(t *testing.T) {
 	d := newDesk(t)
 	s, err := store.Open(t.TempDir(), store.Options{Reserve: 1 << 60})
 	if err != nil {

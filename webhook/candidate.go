@@ -276,6 +276,11 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 		return "", "", err
 	}
 	if b := covering(builds, p, t); b != nil {
+		if t.PullRequest > 0 { // what is told of the pull request may be of another commit now
+			if err := tx.Unsay(b.ID); err != nil {
+				return "", "", err
+			}
+		}
 		return b.ID, fmt.Sprintf("Commit %.12s has an automatic build already, number %d.", t.Commit, b.Number), nil
 	}
 	notice := store.Notice{Check: check, Trigger: t, Settings: c.project.Settings}

@@ -248,10 +248,9 @@ func TestApprovalPolicies(t *testing.T) {
 	}
 }
 
-// TestSkippedAndStrange has the button of a skipped check of a stranger's commit ask for approval first.
+// TestSkippedAndStrange has the button of a check that filters skipped ask for approval first, if the commit is a stranger's.
 func TestSkippedAndStrange(t *testing.T) {
-	d := newDesk(t)
-	d.forge.commits[hash('a')] = store.Commit{Hash: hash('a'), Message: "x [skip ci]"}
+	d := newDesk(t, Project{Name: "app", Filters: filters(t, group("EVENT", "PUSH"))})
 	d.pull(pulled(12, hash('a'), eve, fork), store.EventPullRequestCreated)
 	n := d.notices()[0]
 	if n.Conclusion != store.SkippedNotice {
@@ -265,6 +264,28 @@ func TestSkippedAndStrange(t *testing.T) {
 	}
 	if d.says(alice, "/approve aaaaaaa"); len(d.builds()) != 1 {
 		t.Error("it is not built once it is approved")
+	}
+}
+
+// TestStrangersCannotSkip has strangers ask for no build, and take the buildspec away: their checks wait, for a skipped one would
+// pass where it is required.
+func TestStrangersCannotSkip(t *testing.T) {
+	for name, change := range map[string]func(*desk){
+		"skip token":   func(d *desk) { d.forge.commits[hash('a')] = store.Commit{Hash: hash('a'), Message: "x [skip ci]"} },
+		"no buildspec": func(d *desk) { d.forge.noSpec[hash('a')] = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.deliver(push("refs/heads/main", hash('1'), "")) // it is a project
+			change(d)
+			d.pull(pulled(12, hash('a'), eve, fork), store.EventPullRequestCreated)
+			if n := d.notices(); len(n) != 1 || n[0].Conclusion != store.ActionRequired {
+				t.Fatalf("%+v", n)
+			}
+			if d.says(alice, "/approve aaaaaaa"); len(d.builds()) != 2 {
+				t.Error("it is not built once it is approved")
+			}
+		})
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 type candidate struct {
 	project Project
 	skip    string // why it is not built, a sentence; empty if it may be
+	ofSkip  bool   // the commit itself asks for that, or gives no choice: see become
 	hold    string // why it waits for approval, after "it was not built: "; empty if it need not
 	note    string // what people should know of the build
 }
@@ -136,7 +137,7 @@ func (i *Intake) candidates(ctx context.Context, r store.Repo, commit string) (l
 	if !known {
 		return nil, reason, nil
 	}
-	list[0].skip = "There is" + strings.TrimPrefix(reason, "there is") + "."
+	list[0].skip, list[0].ofSkip = "There is"+strings.TrimPrefix(reason, "there is")+".", true
 	return list, "", nil
 }
 
@@ -193,7 +194,7 @@ func filter(ctx context.Context, list []candidate, s *Subject) error {
 	}
 	for n := range list {
 		c := &list[n]
-		if c.skip != "" {
+		if c.skip != "" && !c.ofSkip {
 			continue
 		}
 		v, err := c.project.Filters.Decide(ctx, s)
@@ -201,7 +202,7 @@ func filter(ctx context.Context, list []candidate, s *Subject) error {
 			return fmt.Errorf("looking at the filters of the project: %w", err)
 		}
 		if !v.Build {
-			c.skip = v.Reason
+			c.skip, c.ofSkip = v.Reason, false
 		}
 	}
 	return nil
@@ -286,6 +287,9 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 	notice := store.Notice{Check: check, Trigger: t, Settings: c.project.Settings}
 	if c.note != "" {
 		notice.Notes = []string{c.note}
+	}
+	if c.hold != "" && c.ofSkip {
+		c.skip = "" // a stranger has no say in it: a skip would let the commit pass where the check is required
 	}
 	if c.skip != "" {
 		notice.Conclusion, notice.Title, notice.Held = store.SkippedNotice, "Skipped", c.hold != ""

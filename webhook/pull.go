@@ -91,7 +91,7 @@ func (i *Intake) guard(ctx context.Context, r store.Repo, pr *store.PullRequest,
 		if c.hold = stranger; c.hold == "" && c.project.Rules.Approval == ApprovalAll {
 			c.hold = "this project builds no pull request before somebody has approved its commit"
 		}
-		if c.hold == "" || c.skip != "" {
+		if c.hold == "" || c.skip != "" && !c.ofSkip {
 			continue
 		}
 		var err error

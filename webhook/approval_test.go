@@ -313,3 +313,16 @@ func TestChangedBuildspecIsNoted(t *testing.T) {
 		}
 	}
 }
+
+// TestChangedBuildspecOfATrustedFork notes it of a fork's build that nobody had to approve, too.
+func TestChangedBuildspecOfATrustedFork(t *testing.T) {
+	d := newDesk(t)
+	d.intake.Rules.Approval = ApprovalDisabled
+	d.forge.blobs = map[string]string{hash('a'): "other"}
+	pr := pulled(12, hash('a'), eve, fork)
+	pr.Base = hash('1')
+	d.pull(pr, store.EventPullRequestCreated)
+	if b := d.builds(); len(b) != 1 || len(b[0].Notes) != 1 || b[0].Notes[0] != "This pull request changes buildspec.yml, which says what the build does." {
+		t.Errorf("%+v", b)
+	}
+}

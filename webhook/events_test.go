@@ -485,3 +485,36 @@ func TestARenameKeepsItsProjects(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestUnknownEventsAreCounted answers an event that nobody knows like any other, and counts it.
+func TestUnknownEventsAreCounted(t *testing.T) {
+	d := newDesk(t)
+	got := d.deliver(Event{Kind: Nothing, Repo: repo, Unknown: true, Reason: "dance events start nothing"})
+	d.deliver(Event{Kind: Nothing, Repo: repo, Reason: "stars start nothing"})
+	if got.Reason != "dance events start nothing" || d.intake.Unknown.Load() != 1 {
+		t.Errorf("%+v, %d counted", got, d.intake.Unknown.Load())
+	}
+}
+
+// limit is how a forge says that it takes nothing for a while.
+type limit struct{ until time.Time }
+
+func (l limit) Error() string      { return "limited" }
+func (l limit) RetryAt() time.Time { return l.until }
+
+// TestALimitedForgeIsNotAsked waits until the forge takes questions again, and never for longer than a forge can mean.
+func TestALimitedForgeIsNotAsked(t *testing.T) {
+	for pause, want := range map[time.Duration]time.Duration{time.Second: firstRetry, time.Hour: time.Hour, 99 * time.Hour: longestWait} {
+		d := newDesk(t)
+		d.forge.down = limit{d.clock.Now().Add(pause)}
+		got := d.deliver(push("refs/heads/main", hash('a'), ""))
+		if wait := got.Next.Sub(d.clock.Now()); !got.Pending() || wait != want {
+			t.Errorf("%v: waits %v, want %v", pause, wait, want)
+		}
+		d.forge.down = nil
+		d.clock.advance(want)
+		if got := d.settle(got.Seq); len(got.Builds) != 1 {
+			t.Errorf("%v: %+v", pause, got)
+		}
+	}
+}

@@ -72,26 +72,27 @@ func (i *Intake) review(ctx context.Context, e *Event, list []candidate) error {
 	return i.guard(ctx, e.Repo, pr, list)
 }
 
-// guard marks the candidates that wait until somebody approves the commit.
+// guard marks the candidates that wait until somebody approves the commit, and notes of strangers' commits whether they change the
+// buildspec.
 func (i *Intake) guard(ctx context.Context, r store.Repo, pr *store.PullRequest, list []candidate) error {
 	var stranger string
 	var asked bool
 	for n := range list {
 		c := &list[n]
-		if c.project.Rules.Approval == ApprovalDisabled {
-			continue
-		}
-		if !asked {
-			var err error
-			if stranger, err = i.stranger(ctx, r, pr); err != nil {
-				return err
+		if policy := c.project.Rules.Approval; policy != ApprovalDisabled {
+			if !asked {
+				var err error
+				if stranger, err = i.stranger(ctx, r, pr); err != nil {
+					return err
+				}
+				asked = true
 			}
-			asked = true
+			if c.hold = stranger; c.hold == "" && policy == ApprovalAll {
+				c.hold = "this project builds no pull request before somebody has approved its commit"
+			}
 		}
-		if c.hold = stranger; c.hold == "" && c.project.Rules.Approval == ApprovalAll {
-			c.hold = "this project builds no pull request before somebody has approved its commit"
-		}
-		if c.hold == "" || c.skip != "" && !c.ofSkip {
+		builds := c.skip == "" || c.ofSkip && c.hold != ""
+		if ofOthers := c.hold != "" || pr.HeadRepo != r.ID; !builds || !ofOthers {
 			continue
 		}
 		var err error

@@ -18,6 +18,7 @@ type candidate struct {
 	ofSkip  bool   // the commit itself asks for that, or gives no choice: see become
 	hold    string // why it waits for approval, after "it was not built: "; empty if it need not
 	note    string // what people should know of the build
+	unseen  bool   // nothing was asked, since a build stands for the event: none may be made of it
 }
 
 // projectsOf gives the projects of a repository: the configured ones, or the repository itself. A repository that was renamed keeps
@@ -270,6 +271,9 @@ func (i *Intake) settle(p *pending, q prepared) decision {
 	}
 }
 
+// errStopped has an event looked at once more.
+var errStopped = errors.New("the build that stood for it was stopped meanwhile")
+
 // become does what is to become of a candidate, and gives its build, or why it has none of its own.
 func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate, t store.Trigger, speaks bool) (id, why string, err error) {
 	builds, notices, err := tx.OfCommit(p.Repo, t.Commit)
@@ -283,6 +287,9 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 			}
 		}
 		return b.ID, fmt.Sprintf("Commit %.12s has an automatic build already, number %d.", t.Commit, b.Number), nil
+	}
+	if c.unseen {
+		return "", "", errStopped
 	}
 	notice := store.Notice{Check: check, Trigger: t, Settings: c.project.Settings}
 	if c.note != "" {

@@ -23,7 +23,11 @@ func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) 
 	if covered, err := i.allCovered(e.Repo, t); err != nil {
 		return nil, err
 	} else if covered {
-		return i.settle(p, prepared{list: candidatesOf(i.known(e.Repo)), trigger: t, pull: pr, speaks: true}), nil
+		list := candidatesOf(i.known(e.Repo))
+		for n := range list {
+			list[n].unseen = true
+		}
+		return i.settle(p, prepared{list: list, trigger: t, pull: pr, speaks: true}), nil
 	}
 	list, reason, err := i.candidates(ctx, e.Repo, pr.Head)
 	if err != nil {

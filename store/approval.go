@@ -65,18 +65,20 @@ type Pull struct {
 	HeadRef string    // refs/heads/...
 	Fork    bool
 	Open    bool
+	Updated time.Time // by the forge's clock; zero if it does not tell
 }
 
 func pullKey(r Repo, number int) []byte { return fmt.Appendf(nil, "%s\x00%d", r.Key(), number) }
 
-// SeePull records a pull request as the forge has it now, and gives what is known of it then.
+// SeePull records a pull request as the forge had it at the time of Updated, and gives what is known of it then: what is known of
+// a later time stays, for deliveries may come late.
 func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
 	key := pullKey(r, pr.Number)
 	before, _, err := get[Pull](tx, bucketPulls, key)
-	if err != nil {
+	if err != nil || pr.Updated.Before(before.Updated) && !pr.Updated.IsZero() {
 		return before, err
 	}
-	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, Fork: pr.HeadRepo != r.ID, Open: pr.Open}
+	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, Fork: pr.HeadRepo != r.ID, Open: pr.Open, Updated: pr.Updated}
 	if before.Head != p.Head {
 		p.Seen = tx.store.Now()
 	}

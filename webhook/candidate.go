@@ -231,8 +231,13 @@ func (i *Intake) settle(p *pending, q prepared) decision {
 		}
 		speaks := q.speaks
 		if q.pull != nil {
-			if _, err := tx.SeePull(e.Repo, q.pull); err != nil {
+			now, err := tx.SeePull(e.Repo, q.pull)
+			if err != nil {
 				return v, err
+			}
+			if ofChange(t.Event) && !now.Open {
+				v.reason = fmt.Sprintf("pull request %d has been closed since", q.pull.Number)
+				return v, nil
 			}
 		} else if speaks && t.Event == store.EventPush && !t.MergeGroup {
 			// An open pull request's own event tells of it: a skip here would stand for a moment where a build belongs.

@@ -518,3 +518,36 @@ func TestALimitedForgeIsNotAsked(t *testing.T) {
 		}
 	}
 }
+
+// TestLateEventsOfPullRequests has events of a pull request come in another order than they happened: what happened last holds.
+func TestLateEventsOfPullRequests(t *testing.T) {
+	at := time.Date(2026, 5, 1, 11, 0, 0, 0, time.UTC)
+	of := func(head string, open bool, seconds int) store.PullRequest {
+		pr := pulled(12, head, alice, repo.ID)
+		pr.Open, pr.Updated = open, at.Add(time.Duration(seconds)*time.Second)
+		return pr
+	}
+	d := newDesk(t)
+	d.pull(of(hash('a'), false, 9), store.EventPullRequestClosed)
+	if got := d.pull(of(hash('a'), true, 1), store.EventPullRequestCreated); got.Reason != "pull request 12 has been closed since" || len(d.builds()) != 0 {
+		t.Errorf("%+v", got)
+	}
+	d = newDesk(t)
+	d.pull(of(hash('a'), true, 1), store.EventPullRequestCreated)
+	d.pull(of(hash('a'), true, 9), store.EventPullRequestReopen)
+	if got := d.pull(of(hash('a'), false, 5), store.EventPullRequestClosed); got.Reason != "pull request 12 was closed, and has been opened again since" || d.builds()[0].Done() {
+		t.Errorf("%+v", got)
+	}
+	// The head that was seen last stays, too.
+	d.pull(of(hash('b'), true, 20), store.EventPullRequestUpdated)
+	d.pull(of(hash('c'), true, 15), store.EventPullRequestUpdated)
+	if err := d.store.View(func(tx *store.Tx) error {
+		head, err := tx.PullHead(repo, 12)
+		if head != hash('b') {
+			t.Errorf("head %s", head)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -213,6 +213,13 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 		}
 	}
 	return func(tx *store.Tx) (verdict, error) {
+		now, err := tx.SeePull(e.Repo, pr)
+		if err != nil {
+			return verdict{}, err
+		}
+		if now.Open {
+			return verdict{reason: what + ", and has been opened again since"}, nil
+		}
 		n, err := stopLine(tx, e.Repo, store.PullLine(pr.Number), "the end of pull request "+fmt.Sprint(pr.Number), func(b *store.Build) bool {
 			return ofChange(b.Trigger.Event)
 		})
@@ -221,9 +228,6 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 		}
 		prefix := fmt.Sprintf("%s; builds stopped: %d", what, n)
 		if !anyBuilds(list) {
-			if _, err := tx.SeePull(e.Repo, pr); err != nil {
-				return verdict{}, err
-			}
 			return verdict{reason: prefix}, nil
 		}
 		if reason != "" {

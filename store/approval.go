@@ -88,17 +88,21 @@ func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
 	return p, put(tx, bucketPulls, key, p)
 }
 
-// Pulls are the pull requests of a repository that are known.
-func (tx *Tx) Pulls(r Repo) ([]Pull, error) {
-	var list []Pull
+// OfOpenPull reports whether a branch of a repository is known to be the head of an open pull request of it.
+func (tx *Tx) OfOpenPull(r Repo, headRef string) (bool, error) {
 	prefix := []byte(r.Key() + "\x00")
 	c := tx.bucket(bucketPulls).Cursor()
-	for key, _ := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, _ = c.Next() {
+	for key, value := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, value = c.Next() {
+		if !bytes.Contains(value, []byte(`"Open":true`)) { // decoding all of them takes long
+			continue
+		}
 		p, _, err := get[Pull](tx, bucketPulls, key)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
-		list = append(list, p)
+		if p.Open && !p.Fork && p.HeadRef == headRef {
+			return true, nil
+		}
 	}
-	return list, nil
+	return false, nil
 }

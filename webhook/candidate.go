@@ -241,11 +241,11 @@ func (i *Intake) settle(p *pending, q prepared) decision {
 			}
 		} else if speaks && t.Event == store.EventPush && !t.MergeGroup {
 			// An open pull request's own event tells of it: a skip here would stand for a moment where a build belongs.
-			pulls, err := tx.Pulls(e.Repo)
+			open, err := tx.OfOpenPull(e.Repo, t.HeadRef)
 			if err != nil {
 				return v, err
 			}
-			speaks = !slices.ContainsFunc(pulls, func(pr store.Pull) bool { return pr.Open && !pr.Fork && pr.HeadRef == t.HeadRef })
+			speaks = !open
 		}
 		used := map[string]bool{}
 		for _, c := range q.list {

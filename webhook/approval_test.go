@@ -210,6 +210,11 @@ func TestRevoke(t *testing.T) {
 	if b.Status != store.Stopped || b.Headline().Message != "Stopped by alice, who took the approval back." {
 		t.Errorf("%+v", b)
 	}
+	// Its check waits again, with a button.
+	if list := d.notices(); len(list) != 1 || list[0].Conclusion != store.ActionRequired || list[0].Check != "buildsmith" ||
+		!strings.HasPrefix(list[0].Reason, "Pull request 12 is not built: the approval of commit aaaaaaaaaaaa was taken back. Its commands") {
+		t.Errorf("%+v", list)
+	}
 	// Nothing starts it again: no button, no comment, no event.
 	d.deliver(Event{Kind: RerunCheck, Repo: repo, Sender: alice, ExternalID: b.ID})
 	d.says(alice, "/test")

@@ -18,7 +18,8 @@ const maxAnnotations = 500
 // said, failures first: the list only grows at its end, for a forge adds to what it has. More are those for which there is no
 // room.
 func annotations(b *store.Build) (list []Annotation, more int) {
-	if b.Spec != "" && b.Spec != "the project's buildspec" {
+	ofBase := b.Settings.BaseSpec && b.Trigger.PullRequest > 0 // the lines are not those of the commit
+	if b.Spec != "" && b.Spec != "the project's buildspec" && !ofBase {
 		for _, p := range b.Problems {
 			level := LevelFailure
 			if p.Warning {

@@ -147,6 +147,11 @@ func TestRenderProblems(t *testing.T) {
 	if r := Render(b, options)[0]; len(r.Annotations) > 0 {
 		t.Error("annotations on a file that there is not")
 	}
+	// The buildspec of the base has other lines than the commit that is reported on.
+	b.Spec, b.Settings.BaseSpec, b.Trigger.PullRequest = "ci/build.yml", true, 12
+	if got := Render(b, options)[0]; len(got.Annotations) != 0 || !strings.Contains(got.Summary, "ci/build.yml") {
+		t.Errorf("%+v", got)
+	}
 }
 
 func TestRenderNotice(t *testing.T) {

@@ -65,18 +65,20 @@ type Pull struct {
 	HeadRef string    // refs/heads/...
 	Fork    bool
 	Open    bool
+	Updated time.Time // by the forge's clock; zero if it does not tell
 }
 
 func pullKey(r Repo, number int) []byte { return fmt.Appendf(nil, "%s\x00%d", r.Key(), number) }
 
-// SeePull records a pull request as the forge has it now, and gives what is known of it then.
+// SeePull records a pull request as the forge had it at the time of Updated, and gives what is known of it then: what is known of
+// a later time stays, for deliveries may come late.
 func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
 	key := pullKey(r, pr.Number)
 	before, _, err := get[Pull](tx, bucketPulls, key)
-	if err != nil {
+	if err != nil || pr.Updated.Before(before.Updated) && !pr.Updated.IsZero() {
 		return before, err
 	}
-	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, Fork: pr.HeadRepo != r.ID, Open: pr.Open}
+	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, Fork: pr.HeadRepo != r.ID, Open: pr.Open, Updated: pr.Updated}
 	if before.Head != p.Head {
 		p.Seen = tx.store.Now()
 	}
@@ -86,17 +88,21 @@ func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
 	return p, put(tx, bucketPulls, key, p)
 }
 
-// Pulls are the pull requests of a repository that are known.
-func (tx *Tx) Pulls(r Repo) ([]Pull, error) {
-	var list []Pull
+// OfOpenPull reports whether a branch of a repository is known to be the head of an open pull request of it.
+func (tx *Tx) OfOpenPull(r Repo, headRef string) (bool, error) {
 	prefix := []byte(r.Key() + "\x00")
 	c := tx.bucket(bucketPulls).Cursor()
-	for key, _ := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, _ = c.Next() {
+	for key, value := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, value = c.Next() {
+		if !bytes.Contains(value, []byte(`"Open":true`)) { // decoding all of them takes long
+			continue
+		}
 		p, _, err := get[Pull](tx, bucketPulls, key)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
-		list = append(list, p)
+		if p.Open && !p.Fork && p.HeadRef == headRef {
+			return true, nil
+		}
 	}
-	return list, nil
+	return false, nil
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -209,6 +210,11 @@ func TestRevoke(t *testing.T) {
 	if b.Status != store.Stopped || b.Headline().Message != "Stopped by alice, who took the approval back." {
 		t.Errorf("%+v", b)
 	}
+	// Its check waits again, with a button.
+	if list := d.notices(); len(list) != 1 || list[0].Conclusion != store.ActionRequired || list[0].Check != "buildsmith" ||
+		!strings.HasPrefix(list[0].Reason, "Pull request 12 is not built: the approval of commit aaaaaaaaaaaa was taken back. Its commands") {
+		t.Errorf("%+v", list)
+	}
 	// Nothing starts it again: no button, no comment, no event.
 	d.deliver(Event{Kind: RerunCheck, Repo: repo, Sender: alice, ExternalID: b.ID})
 	d.says(alice, "/test")
@@ -248,10 +254,9 @@ func TestApprovalPolicies(t *testing.T) {
 	}
 }
 
-// TestSkippedAndStrange has the button of a skipped check of a stranger's commit ask for approval first.
+// TestSkippedAndStrange has the button of a check that filters skipped ask for approval first, if the commit is a stranger's.
 func TestSkippedAndStrange(t *testing.T) {
-	d := newDesk(t)
-	d.forge.commits[hash('a')] = store.Commit{Hash: hash('a'), Message: "x [skip ci]"}
+	d := newDesk(t, Project{Name: "app", Filters: filters(t, group("EVENT", "PUSH"))})
 	d.pull(pulled(12, hash('a'), eve, fork), store.EventPullRequestCreated)
 	n := d.notices()[0]
 	if n.Conclusion != store.SkippedNotice {
@@ -265,6 +270,28 @@ func TestSkippedAndStrange(t *testing.T) {
 	}
 	if d.says(alice, "/approve aaaaaaa"); len(d.builds()) != 1 {
 		t.Error("it is not built once it is approved")
+	}
+}
+
+// TestStrangersCannotSkip has strangers ask for no build, and take the buildspec away: their checks wait, for a skipped one would
+// pass where it is required.
+func TestStrangersCannotSkip(t *testing.T) {
+	for name, change := range map[string]func(*desk){
+		"skip token":   func(d *desk) { d.forge.commits[hash('a')] = store.Commit{Hash: hash('a'), Message: "x [skip ci]"} },
+		"no buildspec": func(d *desk) { d.forge.noSpec[hash('a')] = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.deliver(push("refs/heads/main", hash('1'), "")) // it is a project
+			change(d)
+			d.pull(pulled(12, hash('a'), eve, fork), store.EventPullRequestCreated)
+			if n := d.notices(); len(n) != 1 || n[0].Conclusion != store.ActionRequired {
+				t.Fatalf("%+v", n)
+			}
+			if d.says(alice, "/approve aaaaaaa"); len(d.builds()) != 2 {
+				t.Error("it is not built once it is approved")
+			}
+		})
 	}
 }
 
@@ -290,5 +317,40 @@ func TestChangedBuildspecIsNoted(t *testing.T) {
 		if n.Trigger.PullRequest == 13 && strings.Contains(n.Reason, "changes") {
 			t.Errorf("%q", n.Reason)
 		}
+	}
+}
+
+// TestChangedBuildspecOfATrustedFork notes it of a fork's build that nobody had to approve, too.
+func TestChangedBuildspecOfATrustedFork(t *testing.T) {
+	d := newDesk(t)
+	d.intake.Rules.Approval = ApprovalDisabled
+	d.forge.blobs = map[string]string{hash('a'): "other"}
+	pr := pulled(12, hash('a'), eve, fork)
+	pr.Base = hash('1')
+	d.pull(pr, store.EventPullRequestCreated)
+	if b := d.builds(); len(b) != 1 || len(b[0].Notes) != 1 || b[0].Notes[0] != "This pull request changes buildspec.yml, which says what the build does." {
+		t.Errorf("%+v", b)
+	}
+}
+
+// TestStoppedMeanwhile stops the build that stands for a stranger's event after it was looked up: nothing is built of the event as it
+// is, and it is looked at once more.
+func TestStoppedMeanwhile(t *testing.T) {
+	d := newDesk(t)
+	d.deliver(push("refs/heads/feature", hash('a'), ""))
+	e := pullEvent(pulled(12, hash('a'), eve, fork))
+	p := &pending{event: e}
+	decide, err := d.intake.pullRequest(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.store.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(d.builds()[0].ID, "alice"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.store.Update(func(tx *store.Tx) error { _, err := decide(tx); return err }); !errors.Is(err, errStopped) || len(d.builds()) != 1 {
+		t.Errorf("%v, %d builds", err, len(d.builds()))
+	}
+	if d.deliver(e); len(d.builds()) != 1 || len(d.notices()) != 1 {
+		t.Errorf("%d builds, %+v", len(d.builds()), d.notices())
 	}
 }

@@ -233,7 +233,8 @@ func (i *Intake) rerunOf(tx *store.Tx, p *pending, b store.Build, clean bool) (a
 			return b, "", err
 		}
 		if approval == nil {
-			return b, fmt.Sprintf("the approval of commit %.12s was taken back", b.Trigger.Commit), nil
+			why := fmt.Sprintf("the approval of commit %.12s was taken back", b.Trigger.Commit)
+			return b, why, i.heldAgain(tx, stored, &b, why)
 		}
 	}
 	t := b.Trigger
@@ -248,6 +249,17 @@ func (i *Intake) rerunOf(tx *store.Tx, p *pending, b store.Build, clean bool) (a
 	}
 	again, err = i.submit(tx, stored, &project.Rules, store.Build{Check: b.Check, Trigger: t, Settings: settings, RerunOf: b.ID, AskedBy: p.event.Sender.Login, Notes: b.Notes})
 	return again, "", err
+}
+
+// heldAgain has the check of a build say that its commit waits for approval, as before it had one.
+func (i *Intake) heldAgain(tx *store.Tx, p store.Project, b *store.Build, why string) error {
+	project, _ := i.project(p)
+	t := b.Trigger
+	t.Approval = nil
+	why = fmt.Sprintf("Pull request %d is not built: %s.", t.PullRequest, why)
+	_, err := tx.AddNotice(p, store.Notice{Check: b.Check, Trigger: t, Settings: project.Settings, Conclusion: store.ActionRequired, Title: "Approval needed",
+		Reason: i.worded(held(why, &project.Rules, t.Commit)), Held: true})
+	return err
 }
 
 // fromNotice makes the build that a notice said there was none of, unless that waits for approval still.

@@ -15,8 +15,10 @@ import (
 type candidate struct {
 	project Project
 	skip    string // why it is not built, a sentence; empty if it may be
+	ofSkip  bool   // the commit itself asks for that, or gives no choice: see become
 	hold    string // why it waits for approval, after "it was not built: "; empty if it need not
 	note    string // what people should know of the build
+	unseen  bool   // nothing was asked, since a build stands for the event: none may be made of it
 }
 
 // projectsOf gives the projects of a repository: the configured ones, or the repository itself. A repository that was renamed keeps
@@ -136,7 +138,7 @@ func (i *Intake) candidates(ctx context.Context, r store.Repo, commit string) (l
 	if !known {
 		return nil, reason, nil
 	}
-	list[0].skip = "There is" + strings.TrimPrefix(reason, "there is") + "."
+	list[0].skip, list[0].ofSkip = "There is"+strings.TrimPrefix(reason, "there is")+".", true
 	return list, "", nil
 }
 
@@ -193,7 +195,7 @@ func filter(ctx context.Context, list []candidate, s *Subject) error {
 	}
 	for n := range list {
 		c := &list[n]
-		if c.skip != "" {
+		if c.skip != "" && !c.ofSkip {
 			continue
 		}
 		v, err := c.project.Filters.Decide(ctx, s)
@@ -201,7 +203,7 @@ func filter(ctx context.Context, list []candidate, s *Subject) error {
 			return fmt.Errorf("looking at the filters of the project: %w", err)
 		}
 		if !v.Build {
-			c.skip = v.Reason
+			c.skip, c.ofSkip = v.Reason, false
 		}
 	}
 	return nil
@@ -229,16 +231,21 @@ func (i *Intake) settle(p *pending, q prepared) decision {
 		}
 		speaks := q.speaks
 		if q.pull != nil {
-			if _, err := tx.SeePull(e.Repo, q.pull); err != nil {
-				return v, err
-			}
-		} else if speaks && t.Event == store.EventPush && !t.MergeGroup {
-			// An open pull request's own event tells of it: a skip here would stand for a moment where a build belongs.
-			pulls, err := tx.Pulls(e.Repo)
+			now, err := tx.SeePull(e.Repo, q.pull)
 			if err != nil {
 				return v, err
 			}
-			speaks = !slices.ContainsFunc(pulls, func(pr store.Pull) bool { return pr.Open && !pr.Fork && pr.HeadRef == t.HeadRef })
+			if ofChange(t.Event) && !now.Open {
+				v.reason = fmt.Sprintf("pull request %d has been closed since", q.pull.Number)
+				return v, nil
+			}
+		} else if speaks && t.Event == store.EventPush && !t.MergeGroup {
+			// An open pull request's own event tells of it: a skip here would stand for a moment where a build belongs.
+			open, err := tx.OfOpenPull(e.Repo, t.HeadRef)
+			if err != nil {
+				return v, err
+			}
+			speaks = !open
 		}
 		used := map[string]bool{}
 		for _, c := range q.list {
@@ -269,6 +276,9 @@ func (i *Intake) settle(p *pending, q prepared) decision {
 	}
 }
 
+// errStopped has an event looked at once more.
+var errStopped = errors.New("the build that stood for it was stopped meanwhile")
+
 // become does what is to become of a candidate, and gives its build, or why it has none of its own.
 func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate, t store.Trigger, speaks bool) (id, why string, err error) {
 	builds, notices, err := tx.OfCommit(p.Repo, t.Commit)
@@ -276,11 +286,22 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 		return "", "", err
 	}
 	if b := covering(builds, p, t); b != nil {
+		if t.PullRequest > 0 { // what is told of the pull request may be of another commit now
+			if err := tx.Unsay(b.ID); err != nil {
+				return "", "", err
+			}
+		}
 		return b.ID, fmt.Sprintf("Commit %.12s has an automatic build already, number %d.", t.Commit, b.Number), nil
+	}
+	if c.unseen {
+		return "", "", errStopped
 	}
 	notice := store.Notice{Check: check, Trigger: t, Settings: c.project.Settings}
 	if c.note != "" {
 		notice.Notes = []string{c.note}
+	}
+	if c.hold != "" && c.ofSkip {
+		c.skip = "" // a stranger has no say in it: a skip would let the commit pass where the check is required
 	}
 	if c.skip != "" {
 		notice.Conclusion, notice.Title, notice.Held = store.SkippedNotice, "Skipped", c.hold != ""

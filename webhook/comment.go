@@ -418,7 +418,36 @@ func (i *Intake) revoke(tx *store.Tx, r store.Repo, a *asker, c command) (says s
 	if err != nil {
 		return "", err
 	}
+	for _, commit := range commits {
+		if err := i.withdraw(tx, r, commit); err != nil {
+			return "", err
+		}
+	}
 	return fmt.Sprintf("Approvals taken back: %d; builds stopped: %d.", len(commits), n), nil
+}
+
+// withdraw has the checks of a commit, whose approval was taken back, wait for one again.
+func (i *Intake) withdraw(tx *store.Tx, r store.Repo, commit string) error {
+	builds, _, err := tx.OfCommit(r, commit)
+	if err != nil {
+		return err
+	}
+	latest := map[string]*store.Build{}
+	for n := range builds {
+		latest[builds[n].ProjectKey] = &builds[n]
+	}
+	for key, b := range latest {
+		p, ok, err := tx.ProjectByKey(key)
+		if err != nil {
+			return err
+		}
+		if ok && b.Trigger.Approval != nil {
+			if err := i.heldAgain(tx, p, b, fmt.Sprintf("the approval of commit %.12s was taken back", commit)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // status is how the builds of the head of a pull request stand.

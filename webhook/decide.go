@@ -70,7 +70,7 @@ func skipByMessage(list []candidate, commit, message string) {
 	token := skips(message)
 	for n := range list {
 		if c := &list[n]; token != "" && c.skip == "" && !c.project.Rules.NoSkipTokens {
-			c.skip = fmt.Sprintf("The message of commit %.12s says %s.", commit, token)
+			c.skip, c.ofSkip = fmt.Sprintf("The message of commit %.12s says %s.", commit, token), true
 		}
 	}
 }

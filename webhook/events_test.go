@@ -485,3 +485,69 @@ func TestARenameKeepsItsProjects(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestUnknownEventsAreCounted answers an event that nobody knows like any other, and counts it.
+func TestUnknownEventsAreCounted(t *testing.T) {
+	d := newDesk(t)
+	got := d.deliver(Event{Kind: Nothing, Repo: repo, Unknown: true, Reason: "dance events start nothing"})
+	d.deliver(Event{Kind: Nothing, Repo: repo, Reason: "stars start nothing"})
+	if got.Reason != "dance events start nothing" || d.intake.Unknown.Load() != 1 {
+		t.Errorf("%+v, %d counted", got, d.intake.Unknown.Load())
+	}
+}
+
+// limit is how a forge says that it takes nothing for a while.
+type limit struct{ until time.Time }
+
+func (l limit) Error() string      { return "limited" }
+func (l limit) RetryAt() time.Time { return l.until }
+
+// TestALimitedForgeIsNotAsked waits until the forge takes questions again, and never for longer than a forge can mean.
+func TestALimitedForgeIsNotAsked(t *testing.T) {
+	for pause, want := range map[time.Duration]time.Duration{time.Second: firstRetry, time.Hour: time.Hour, 99 * time.Hour: longestWait} {
+		d := newDesk(t)
+		d.forge.down = limit{d.clock.Now().Add(pause)}
+		got := d.deliver(push("refs/heads/main", hash('a'), ""))
+		if wait := got.Next.Sub(d.clock.Now()); !got.Pending() || wait != want {
+			t.Errorf("%v: waits %v, want %v", pause, wait, want)
+		}
+		d.forge.down = nil
+		d.clock.advance(want)
+		if got := d.settle(got.Seq); len(got.Builds) != 1 {
+			t.Errorf("%v: %+v", pause, got)
+		}
+	}
+}
+
+// TestLateEventsOfPullRequests has events of a pull request come in another order than they happened: what happened last holds.
+func TestLateEventsOfPullRequests(t *testing.T) {
+	at := time.Date(2026, 5, 1, 11, 0, 0, 0, time.UTC)
+	of := func(head string, open bool, seconds int) store.PullRequest {
+		pr := pulled(12, head, alice, repo.ID)
+		pr.Open, pr.Updated = open, at.Add(time.Duration(seconds)*time.Second)
+		return pr
+	}
+	d := newDesk(t)
+	d.pull(of(hash('a'), false, 9), store.EventPullRequestClosed)
+	if got := d.pull(of(hash('a'), true, 1), store.EventPullRequestCreated); got.Reason != "pull request 12 has been closed since" || len(d.builds()) != 0 {
+		t.Errorf("%+v", got)
+	}
+	d = newDesk(t)
+	d.pull(of(hash('a'), true, 1), store.EventPullRequestCreated)
+	d.pull(of(hash('a'), true, 9), store.EventPullRequestReopen)
+	if got := d.pull(of(hash('a'), false, 5), store.EventPullRequestClosed); got.Reason != "pull request 12 was closed, and has been opened again since" || d.builds()[0].Done() {
+		t.Errorf("%+v", got)
+	}
+	// The head that was seen last stays, too.
+	d.pull(of(hash('b'), true, 20), store.EventPullRequestUpdated)
+	d.pull(of(hash('c'), true, 15), store.EventPullRequestUpdated)
+	if err := d.store.View(func(tx *store.Tx) error {
+		head, err := tx.PullHead(repo, 12)
+		if head != hash('b') {
+			t.Errorf("head %s", head)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -21,7 +21,8 @@ const (
 	lookupTime  = 30 * time.Second // for all questions of one try
 	firstRetry  = 5 * time.Second
 	lastRetry   = 10 * time.Minute
-	maxAttempts = 150 // tries of one delivery: about a day
+	longestWait = 2 * time.Hour // for a forge that takes nothing
+	maxAttempts = 150           // tries of one delivery: about a day
 )
 
 // A pending delivery is one that is being decided on, or has been read and waits in memory for its turn.
@@ -138,7 +139,7 @@ func (l *loop) dispatch(ctx context.Context) time.Duration {
 			continue
 		}
 		// A time further ahead than any pause was set by another clock.
-		if due := q.list[0].next.Sub(now); due > 0 && due <= lastRetry {
+		if due := q.list[0].next.Sub(now); due > 0 && due <= longestWait {
 			wait = min(wait, due)
 			continue
 		}
@@ -381,6 +382,13 @@ func (i *Intake) postpone(p *pending, why error) {
 		pause = min(firstRetry<<(d.Tries-1), lastRetry)
 	}
 	d.Next, d.Problem = i.Store.Now().Add(pause), why.Error()
+	var limited interface{ RetryAt() time.Time }
+	if errors.As(why, &limited) && limited.RetryAt().After(d.Next) { // the forge takes nothing before
+		d.Next = limited.RetryAt()
+		if latest := i.Store.Now().Add(longestWait); d.Next.After(latest) {
+			d.Next = latest
+		}
+	}
 	if d.Tries >= maxAttempts {
 		d.Handled, d.Reason = i.Store.Now(), "given up: "+d.Problem
 	}

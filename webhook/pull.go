@@ -23,7 +23,11 @@ func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) 
 	if covered, err := i.allCovered(e.Repo, t); err != nil {
 		return nil, err
 	} else if covered {
-		return i.settle(p, prepared{list: candidatesOf(i.known(e.Repo)), trigger: t, pull: pr, speaks: true}), nil
+		list := candidatesOf(i.known(e.Repo))
+		for n := range list {
+			list[n].unseen = true
+		}
+		return i.settle(p, prepared{list: list, trigger: t, pull: pr, speaks: true}), nil
 	}
 	list, reason, err := i.candidates(ctx, e.Repo, pr.Head)
 	if err != nil {
@@ -72,26 +76,27 @@ func (i *Intake) review(ctx context.Context, e *Event, list []candidate) error {
 	return i.guard(ctx, e.Repo, pr, list)
 }
 
-// guard marks the candidates that wait until somebody approves the commit.
+// guard marks the candidates that wait until somebody approves the commit, and notes of strangers' commits whether they change the
+// buildspec.
 func (i *Intake) guard(ctx context.Context, r store.Repo, pr *store.PullRequest, list []candidate) error {
 	var stranger string
 	var asked bool
 	for n := range list {
 		c := &list[n]
-		if c.project.Rules.Approval == ApprovalDisabled {
-			continue
-		}
-		if !asked {
-			var err error
-			if stranger, err = i.stranger(ctx, r, pr); err != nil {
-				return err
+		if policy := c.project.Rules.Approval; policy != ApprovalDisabled {
+			if !asked {
+				var err error
+				if stranger, err = i.stranger(ctx, r, pr); err != nil {
+					return err
+				}
+				asked = true
 			}
-			asked = true
+			if c.hold = stranger; c.hold == "" && policy == ApprovalAll {
+				c.hold = "this project builds no pull request before somebody has approved its commit"
+			}
 		}
-		if c.hold = stranger; c.hold == "" && c.project.Rules.Approval == ApprovalAll {
-			c.hold = "this project builds no pull request before somebody has approved its commit"
-		}
-		if c.hold == "" || c.skip != "" {
+		builds := c.skip == "" || c.ofSkip && c.hold != ""
+		if ofOthers := c.hold != "" || pr.HeadRepo != r.ID; !builds || !ofOthers {
 			continue
 		}
 		var err error
@@ -208,6 +213,13 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 		}
 	}
 	return func(tx *store.Tx) (verdict, error) {
+		now, err := tx.SeePull(e.Repo, pr)
+		if err != nil {
+			return verdict{}, err
+		}
+		if now.Open {
+			return verdict{reason: what + ", and has been opened again since"}, nil
+		}
 		n, err := stopLine(tx, e.Repo, store.PullLine(pr.Number), "the end of pull request "+fmt.Sprint(pr.Number), func(b *store.Build) bool {
 			return ofChange(b.Trigger.Event)
 		})
@@ -216,9 +228,6 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 		}
 		prefix := fmt.Sprintf("%s; builds stopped: %d", what, n)
 		if !anyBuilds(list) {
-			if _, err := tx.SeePull(e.Repo, pr); err != nil {
-				return verdict{}, err
-			}
 			return verdict{reason: prefix}, nil
 		}
 		if reason != "" {

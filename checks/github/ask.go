@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"buildsmith/checks"
 	"buildsmith/store"
@@ -42,7 +43,8 @@ func (a *App) PullRequest(ctx context.Context, r store.Repo, number int) (store.
 		}
 		Base           struct{ Ref, SHA string }
 		Draft, Merged  bool
-		MergeCommitSHA string `json:"merge_commit_sha"`
+		MergeCommitSHA string    `json:"merge_commit_sha"`
+		UpdatedAt      time.Time `json:"updated_at"`
 	}
 	if err := a.do(ctx, r, http.MethodGet, fmt.Sprintf("/pulls/%d", number), nil, &p); err != nil {
 		return store.PullRequest{}, err
@@ -50,6 +52,7 @@ func (a *App) PullRequest(ctx context.Context, r store.Repo, number int) (store.
 	pr := store.PullRequest{
 		Number: p.Number, Open: p.State == "open", Title: p.Title, Author: p.User.account(),
 		Head: p.Head.SHA, HeadRef: "refs/heads/" + p.Head.Ref, BaseRef: "refs/heads/" + p.Base.Ref, Base: p.Base.SHA, Draft: p.Draft,
+		Updated: p.UpdatedAt,
 	}
 	if p.Merged {
 		pr.Merged = p.MergeCommitSHA

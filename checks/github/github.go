@@ -185,17 +185,20 @@ func (a *App) CloneToken(ctx context.Context, r store.Repo) (token string, expir
 		return "", expires, err
 	}
 	client := a.newClient(app)
-	request, err := client.NewRequest(http.MethodPost, fmt.Sprintf("app/installations/%d/access_tokens", r.Installation), map[string]any{
-		"repository_ids": []int64{id}, "permissions": map[string]string{"contents": "read", "metadata": "read"}})
-	if err != nil {
-		return "", expires, err
-	}
 	var made struct {
 		Token   string
 		Expires time.Time `json:"expires_at"`
 	}
-	if _, err := client.Do(ctx, request, &made); err != nil {
-		return "", expires, fmt.Errorf("a token to clone %s: %w", r.Name, a.tellApart(err))
+	if err := again(ctx, func() error {
+		request, err := client.NewRequest(http.MethodPost, fmt.Sprintf("app/installations/%d/access_tokens", r.Installation), map[string]any{
+			"repository_ids": []int64{id}, "permissions": map[string]string{"contents": "read", "metadata": "read"}})
+		if err != nil {
+			return err
+		}
+		_, err = client.Do(ctx, request, &made)
+		return a.tellApart(err)
+	}); err != nil {
+		return "", expires, fmt.Errorf("a token to clone %s: %w", r.Name, err)
 	}
 	return made.Token, made.Expires, nil
 }

@@ -393,7 +393,7 @@ func TestOwns(t *testing.T) {
 	if own, err := app.Owns(t.Context(), repo, strings.Repeat("1", 40), strings.Repeat("1", 40)); own || !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("no commit: %v %v", own, err)
 	}
-	if err := hub.Inject(githubtest.Fault{Status: 502}.At("GET", "compare")); err != nil {
+	if err := hub.Inject(githubtest.Fault{Status: 502}.At("GET", "compare").For(3)); err != nil {
 		t.Fatal(err)
 	}
 	if own, err := app.Owns(t.Context(), repo, theirs, theirs); own || err == nil || errors.Is(err, store.ErrNotFound) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -30,10 +31,54 @@ const (
 // same, and whoever makes them waits in between.
 var errSuspended = errors.New("the installation is suspended")
 
-// do makes a request below a repository and decodes the answer into v. A 401 is tried once more with a new token. An answer
-// that there is no such thing wraps store.ErrNotFound; that GitHub takes nothing of the installation for a while is a
-// *checks.WaitError, and no request is made before its time.
+// do makes a request below a repository and decodes the answer into v. A 401 is tried once more with a new token, a question that
+// was not answered a few times more. An answer that there is no such thing wraps store.ErrNotFound; that GitHub takes nothing of the
+// installation for a while is a *checks.WaitError, and no request is made before its time.
 func (a *App) do(ctx context.Context, r store.Repo, method, path string, body, v any) error {
+	if method != http.MethodGet {
+		return a.authorized(ctx, r, method, path, body, v)
+	}
+	return again(ctx, func() error { return a.authorized(ctx, r, method, path, body, v) })
+}
+
+// pauses are how long to wait before a question is asked again. Whoever asks has a pause of its own for what does not pass soon.
+var pauses = []time.Duration{200 * time.Millisecond, time.Second}
+
+// again does something that may be done twice, a few times if it is not answered: by a bad day of GitHub's, or none at all.
+func again(ctx context.Context, do func() error) error {
+	err := do()
+	for _, pause := range pauses {
+		if !unanswered(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+		err = do()
+	}
+	return err
+}
+
+// errToken says that GitHub gave no token, which it may another time.
+var errToken = errors.New("GitHub gives no token for the installation")
+
+// unanswered reports whether an error may pass soon: no answer came, or one that says that GitHub is in trouble.
+func unanswered(err error) bool {
+	var wait *checks.WaitError
+	var failed *github.ErrorResponse
+	var cut net.Error
+	switch {
+	case err == nil, errors.As(err, &wait), errors.Is(err, store.ErrNotFound):
+		return false
+	case errors.As(err, &failed):
+		return failed.Response.StatusCode >= http.StatusInternalServerError
+	}
+	return errors.Is(err, errToken) || errors.As(err, &cut) && !cut.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+func (a *App) authorized(ctx context.Context, r store.Repo, method, path string, body, v any) error {
 	err := a.once(ctx, r, method, path, body, v)
 	var failed *github.ErrorResponse
 	if errors.As(err, &failed) && failed.Response.StatusCode == http.StatusUnauthorized {
@@ -179,7 +224,7 @@ func (a *App) tellApart(err error) error {
 		if token.Response != nil {
 			token.Response.Body.Close()
 			status, header := token.Response.StatusCode, token.Response.Header
-			none := fmt.Errorf("GitHub gives no token for the installation: status %d", status)
+			none := fmt.Errorf("%w: status %d", errToken, status)
 			switch {
 			case status == http.StatusNotFound:
 				return fmt.Errorf("%w: the App is no longer installed there", store.ErrNotFound)

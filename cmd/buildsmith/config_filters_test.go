@@ -91,7 +91,7 @@ func TestDocsOfFilters(t *testing.T) {
 		if strings.HasPrefix(block, "filter-groups:") {
 			block = "projects:\n  - name: shop\n    repository: octo/shop\n    " + strings.ReplaceAll(block, "\n", "\n    ")
 		}
-		c, dir, err := load(t, block)
+		c, dir, err := load(t, "github: {app-id: 1, private-key: {file: DIR/secret}, webhook-secrets: [{file: DIR/secret}]}\n"+block)
 		if err != nil {
 			t.Errorf("%s\n%s: %v", block, dir, err)
 			continue

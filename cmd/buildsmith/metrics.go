@@ -36,6 +36,7 @@ type metrics struct {
 
 var (
 	descDeliveries = describe("deliveries_total", "Deliveries by what the webhook answered.", "answer")
+	descUnknown    = describe("deliveries_unknown_total", "Deliveries of events or actions that this program does not know.")
 	descPending    = describe("deliveries_pending", "Deliveries that nobody has decided on.")
 	descQueue      = describe("queue_builds", "Builds that wait for a slot.")
 	descRunning    = describe("running_builds", "Builds that have a slot.")
@@ -71,7 +72,7 @@ func newMetrics(s *store.Store, i *webhook.Intake, r *checks.Reporter, app func(
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDeliveries, descPending, descQueue, descRunning, descOldest, descLag, descUnsaid, descReports,
+	for _, d := range []*prometheus.Desc{descDeliveries, descUnknown, descPending, descQueue, descRunning, descOldest, descLag, descUnsaid, descReports,
 		descRequests, descWrites, descUnchanged, descHeldBack, descLimited, descSingle, descRemaining, descFree, descReserve} {
 		c <- d
 	}
@@ -103,6 +104,7 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	counter(descDeliveries, m.intake.Duplicates.Load(), "duplicate")
 	counter(descDeliveries, m.intake.Unsigned.Load(), "unsigned")
 	counter(descDeliveries, m.intake.Refused.Load(), "refused")
+	counter(descUnknown, m.intake.Unknown.Load())
 	counter(descDeliveries, m.intake.Fetched.Load(), "fetched")
 	gauge(descLag, m.reporter.Lag().Seconds())
 	counter(descReports, m.reporter.Told.Load(), "acknowledged")

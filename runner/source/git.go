@@ -157,6 +157,16 @@ func isTooLarge(err error) bool {
 	return errors.As(err, &failed) && tooLarge.MatchString(failed.stderr)
 }
 
+// trouble is how git and libcurl tell of a forge or a network that may be better in a moment.
+var trouble = regexp.MustCompile(`returned error: (5\d\d|429)|Could not resolve host|Connection (refused|reset|timed out)|Failed to connect|Empty reply from server|` +
+	`unexpected disconnect|early EOF|RPC failed|hung up unexpectedly|transfer closed|Recv failure|recv error`)
+
+// mayPass reports whether a fetch that failed may succeed when it is tried again.
+func mayPass(err error) bool {
+	var failed *gitError
+	return errors.As(err, &failed) && trouble.MatchString(failed.stderr) && !isGone(err)
+}
+
 var gone = regexp.MustCompile(`not our ref|couldn't find remote ref|no such remote ref|unadvertised object|remote error: upload-pack: not our ref`)
 
 // isGone reports whether git failed because the other side lacks what was asked for.

@@ -177,6 +177,25 @@ func (l *Lease) fetch(ctx context.Context, want Want) error {
 	if l.remote.Path != "" {
 		return fmt.Errorf("commit %s: %w", want.Commit, ErrGone)
 	}
+	var err error
+	for try := 0; ; try++ {
+		if err = l.fetchOnce(ctx, want); !mayPass(err) || try == len(fetchPauses) {
+			return err
+		}
+		l.mirrors.log.Info("fetching again", "repo", l.remote.Key, "err", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(fetchPauses[try]):
+		}
+	}
+}
+
+// fetchPauses are how long to wait before a fetch that failed is tried again: a forge has bad moments.
+var fetchPauses = []time.Duration{500 * time.Millisecond, 2 * time.Second}
+
+// fetchOnce brings a commit into the mirror.
+func (l *Lease) fetchOnce(ctx context.Context, want Want) error {
 	var env []string
 	if l.remote.Header != nil {
 		header, revoke, err := l.remote.Header(ctx)

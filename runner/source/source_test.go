@@ -295,6 +295,19 @@ func TestForgeIsDown(t *testing.T) {
 	checkout(t, l, Want{Commit: commit})
 }
 
+// TestABadMoment has a forge come back while a fetch is tried again.
+func TestABadMoment(t *testing.T) {
+	f := newForge(t)
+	commit := f.commit("refs/heads/main", map[string]string{"a": "1"})
+	f.broken.Store(503)
+	before := fetchPauses
+	fetchPauses = []time.Duration{10 * time.Millisecond, 700 * time.Millisecond}
+	defer func() { fetchPauses = before }()
+	back := time.AfterFunc(300*time.Millisecond, func() { f.broken.Store(0) })
+	defer back.Stop()
+	checkout(t, lease(t, newMirrors(t), f.remote()), Want{Commit: commit})
+}
+
 func TestRepositoryOnThisMachine(t *testing.T) {
 	f := newForge(t)
 	commit := f.commit("refs/heads/main", map[string]string{"a": "1"})

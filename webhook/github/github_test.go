@@ -138,7 +138,7 @@ func TestDecode(t *testing.T) {
 	fork, gone := pr, pr
 	fork.HeadRepo, gone.HeadRepo = "8", ""
 	merged := pr
-	merged.Merged = b
+	merged.Merged, merged.Updated = b, time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	queued := webhook.MergeGroupEvent{Head: a, HeadRef: "refs/heads/gh-readonly-queue/main/pr-1-x", Base: b, BaseRef: "refs/heads/main", Message: "M"}
 	comment := func(action, state, on, user string) string {
 		return payload(`"action": "` + action + `", "issue": {"number": 12, "state": "` + state + `"` + on + `}, "comment": {"id": 5, "body": "/test", "user": ` + user + `}`)

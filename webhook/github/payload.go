@@ -134,6 +134,7 @@ func (p *pullRequest) pullRequest() store.PullRequest {
 	pr := store.PullRequest{
 		Number: p.Number, Open: p.State == "open", Title: p.Title, Author: p.User.account(),
 		Head: p.Head.SHA, HeadRef: "refs/heads/" + p.Head.Ref, BaseRef: "refs/heads/" + p.Base.Ref, Base: p.Base.SHA, Draft: p.Draft,
+		Updated: p.UpdatedAt.Time,
 	}
 	if p.Merged {
 		pr.Merged = p.MergeSHA

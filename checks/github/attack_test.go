@@ -86,8 +86,11 @@ func (h *hearing) use() {
 	r.Status = checks.InProgress
 	_, file := h.app.FileID(ctx, h.repo, h.sha, "buildspec.yml")
 	_, identity := h.app.Identity(ctx)
-	_, revoke, clone := h.app.CloneHeader(ctx, h.repo)
+	header, revoke, clone := h.app.CloneHeader(ctx, h.repo)
 	if clone == nil {
+		h.mu.Lock()
+		h.sent[header[strings.LastIndexByte(header, ' ')+1:]] = true
+		h.mu.Unlock()
 		revoke()
 	}
 	for _, err := range []error{created, h.app.Update(ctx, h.repo, cmp.Or(remote, "1"), r, nil), file, identity, clone} {

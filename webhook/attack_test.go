@@ -102,6 +102,13 @@ func TestAttackTransferSpoof(t *testing.T) {
 	next := push("refs/heads/main", hash('c'), "")
 	d.deliver(next)
 	if b := d.builds(); len(b) != 2 || b[1].Project != "app" || b[1].Repo.ID != repo.ID || b[1].Repo.Installation == 66 || b[1].Settings.Image != "configured" {
+		t.Fatalf("%+v", b)
+	}
+	// Only when the forge says of the repository itself that it was deleted is its name free for one that is made anew.
+	d.deliver(Event{Kind: RepoChanged, Repo: repo, Sender: alice, Change: RepoDeleted})
+	stolen.Push.After = hash('d')
+	d.deliver(stolen)
+	if b := d.builds(); len(b) != 3 || b[2].Repo.ID != evil.ID || b[2].Settings.Image != "configured" {
 		t.Errorf("%+v", b)
 	}
 }

@@ -21,6 +21,7 @@ priorities: {default-branch: 1, pull-request: 2, rerun: 3}
 commands: {prefix: ci, bare: false, bots: [renovate]}
 projects:
   - name: shop
+    forge: local
     repository: Octo/Shop
     pull-requests: {approval: DISABLED, approvers: [GITHUB_WRITE], require-sha: true, buildspec: head, drafts: true}
     skip-tokens: true

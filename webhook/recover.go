@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// sweepEvery is how often a forge's log of deliveries is read for those that were missed.
+	// sweepEvery is Config.SweepEvery unless it is set.
 	sweepEvery = 10 * time.Minute
 	// fetchEvery is how often it is read when deliveries are fetched.
 	fetchEvery = 10 * time.Second
@@ -24,7 +24,7 @@ const (
 	lookBack = 8 * 24 * time.Hour
 	// overlap is how much of what was read before is read again: a log may get an entry late.
 	overlap = 10 * time.Minute
-	// settleTime is how old an attempt must be: the next may be under way.
+	// settleTime is how old an attempt must be, see Config.SweepEvery.
 	settleTime = 30 * time.Second
 	// maxSweep is how many deliveries are asked for at a time.
 	maxSweep = 50
@@ -108,9 +108,10 @@ func (i *Intake) Recover(ctx context.Context) error {
 // recoverOf looks at the log of one forge again and again.
 func (i *Intake) recoverOf(ctx context.Context, name string) {
 	failures := 0
+	every := cmp.Or(i.SweepEvery, sweepEvery)
 	for {
 		s := i.SweepNow(ctx, name)
-		pause := sweepEvery
+		pause := every
 		if source := i.source(name); source.Fetch {
 			pause = fetchEvery
 		}
@@ -118,7 +119,7 @@ func (i *Intake) recoverOf(ctx context.Context, name string) {
 		case s.Err != nil && ctx.Err() == nil:
 			failures++
 			pause = pauseAfter(s.Err, failures, pause, i.Store.Now())
-			if failures == 1 || pause >= sweepEvery {
+			if failures == 1 || pause >= every {
 				i.Log.Warn("reading the log of deliveries", "forge", name, "err", s.Err, "next", pause.Round(time.Second))
 			}
 		default:
@@ -234,6 +235,7 @@ func (i *Intake) sweep(ctx context.Context, source *Source, log DeliveryLog, s *
 
 // missing gives the deliveries of a log that were never delivered and are not in the store, oldest first.
 func (i *Intake) missing(source *Source, sent []Sent, now time.Time) ([]*missed, error) {
+	settled := min(settleTime, cmp.Or(i.SweepEvery, settleTime))
 	byID, delivered := map[string]*missed{}, map[string]bool{}
 	for _, s := range sent {
 		delivered[s.ID] = delivered[s.ID] || s.Delivered
@@ -253,7 +255,7 @@ func (i *Intake) missing(source *Source, sent []Sent, now time.Time) ([]*missed,
 	var list []*missed
 	err := i.Store.View(func(tx *store.Tx) error {
 		for id, m := range byID {
-			young := !source.Fetch && now.Sub(m.newest.At) < settleTime && now.After(m.newest.At)
+			young := !source.Fetch && now.Sub(m.newest.At) < settled && now.After(m.newest.At)
 			if !delivered[id] && !young && len(id) <= 200 && !tx.Seen(source.Name, source.Host, id) {
 				list = append(list, m)
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +124,38 @@ func TestMissedDeliveries(t *testing.T) {
 		return err
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSweepEvery looks as often as it is told, and leaves alone what is younger than that.
+func TestSweepEvery(t *testing.T) {
+	d, l := newLogged(t, false)
+	d.intake.SweepEvery = 20 * time.Millisecond
+	now := d.intake.Store.Now()
+	l.send("young", 1, now.Add(-time.Millisecond), false)
+	l.send("old enough", 2, now.Add(-time.Second), false)
+	if d.intake.SweepNow(t.Context(), "test"); fmt.Sprint(l.asked) != "[old enough]" {
+		t.Errorf("asked for %v", l.asked)
+	}
+	d.clock.advance(time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	var running sync.WaitGroup
+	running.Go(func() { d.intake.Recover(ctx) })
+	first, _ := d.intake.Swept("test")
+	d.clock.advance(time.Second)
+	for looks := 0; looks < 3 && ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+		if last, _ := d.intake.Swept("test"); last.At.After(first.At) {
+			first, looks = last, looks+1
+			d.clock.advance(time.Second)
+		}
+	}
+	if ctx.Err() != nil {
+		t.Error("it does not look again")
+	}
+	cancel()
+	running.Wait()
+	if !slices.Contains(l.asked, "young") {
+		t.Errorf("asked for %v", l.asked)
 	}
 }
 

@@ -101,7 +101,10 @@ type Config struct {
 	// without a base, between head's first parent and head. Both names of a file that was renamed. pull is the number of the
 	// pull request that head is of, or 0. An error that wraps store.ErrNotFound says that head is gone.
 	ChangedFiles func(ctx context.Context, r store.Repo, pull int, base, head string) ([]string, error)
-	Log          *slog.Logger
+	// SweepEvery is how often a forge's log of deliveries is read for those that were missed; ten minutes if it is 0. An attempt
+	// to deliver that is younger, or younger than half a minute, is left alone: the next may be under way.
+	SweepEvery time.Duration
+	Log        *slog.Logger
 }
 
 // Intake is the handler and the loop.

@@ -87,6 +87,7 @@ func TestMissing(t *testing.T) {
 		{Text: "permission deployments: write is needed, not granted; without it projects cannot record deployments"},
 		{Text: "event pull_request: not subscribed to; without it nothing is built of it", Required: true},
 		{Text: "event merge_group: not subscribed to; without it merge queues are not built"},
+		{Text: "event release: not subscribed to; without it releases are not built"},
 	}
 	if !slices.Equal(list, want) {
 		t.Errorf("%+v", list)

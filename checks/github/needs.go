@@ -27,12 +27,12 @@ var Needs = []Need{
 }
 
 // Events are those that the App subscribes to; check_run and check_suite come with the permission on checks.
-var Events = []string{"push", "pull_request", "issue_comment", "merge_group", "repository"}
+var Events = []string{"push", "pull_request", "issue_comment", "merge_group", "release", "repository"}
 
 // needless are the events that an App can do without, by what does not work then.
 var needless = map[string]string{
 	"merge_group": "merge queues are not built", "repository": "renamed repositories are noticed late",
-	"issue_comment": "commands in comments are not heard",
+	"release": "releases are not built", "issue_comment": "commands in comments are not heard",
 }
 
 // A Lack is something that the App, or an installation of it, has not been given.

@@ -25,9 +25,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// chaosRedelivers has the test itself ask for what was not delivered to be sent again. A server that does so by itself needs
-// it no more.
-const chaosRedelivers = true
+// chaosSweep is how often the servers look for what was not delivered.
+const chaosSweep = 3 * time.Second
 
 // chaosPath matches the requests that fail. Tokens are spared: a build without one to clone with is a fault of ours and repeated
 // once, so that chance would decide how many builds there are.
@@ -199,7 +198,7 @@ func newChaosSide(t *testing.T, bin, name string) *chaosSide {
 		t.Fatal(err)
 	}
 	s.secret = app.Secret
-	for path, text := range map[string]string{key: app.PrivateKey, s.config: fmt.Sprintf("listen: 127.0.0.1:%s\ndata: %s\nslots: 3\nwarm: 0\nchecks: build\nbuilds: {image: %q}\n"+
+	for path, text := range map[string]string{key: app.PrivateKey, s.config: fmt.Sprintf("listen: 127.0.0.1:%s\ndata: %s\nslots: 3\nwarm: 0\nchecks: build\nsupersede: off\nbuilds: {image: %q}\n"+
 		"github:\n  app-id: %d\n  url: %s\n  private-key: {file: %s}\n  webhook-secrets: [{env: GITHUB_SECRET}]\n",
 		port, s.client.data, runnertest.BusyboxImage, app.AppID, s.address, key)} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -218,7 +217,8 @@ func newChaosSide(t *testing.T, bin, name string) *chaosSide {
 // start starts the server.
 func (s *chaosSide) start() {
 	cmd := exec.Command(filepath.Join(s.bin, "buildsmith"), "serve", "--config", s.config)
-	cmd.Env = append(os.Environ(), "BUILDSMITH_AGENT="+filepath.Join(s.bin, "buildsmith-static"), "GORACE=halt_on_error=1 atexit_sleep_ms=0", "GITHUB_SECRET="+s.secret)
+	cmd.Env = append(os.Environ(), "BUILDSMITH_AGENT="+filepath.Join(s.bin, "buildsmith-static"), "GORACE=halt_on_error=1 atexit_sleep_ms=0", "GITHUB_SECRET="+s.secret,
+		fmt.Sprint("BUILDSMITH_SWEEP_EVERY=", chaosSweep))
 	var err error
 	if s.server, err = startProcess(cmd); err != nil {
 		s.t.Error(err)
@@ -327,17 +327,39 @@ func (s *chaosSide) take(step chaosStep) {
 	s.do(step.act, in)
 }
 
-// calm ends the bad day: what was held back comes now, and what was lost comes again.
+// calm ends the bad day: what was held back comes now, and what was lost is left to the server.
 func (s *chaosSide) calm() {
 	s.t.Helper()
 	s.answers()
 	s.do("chaos", map[string]any{})
-	s.redeliver()
 }
 
-// redeliver has the fake GitHub send again what was not delivered, and reports whether there was any.
-func (s *chaosSide) redeliver() bool {
-	return chaosRedelivers && s.do("redeliver", nil)["redelivered"] != 0.0
+// missing counts the deliveries that the server does not have, though GitHub tried to send them.
+func (s *chaosSide) missing() int {
+	var sent []struct{ GUID string }
+	if err := json.Unmarshal(s.get("deliveries"), &sent); err != nil {
+		s.t.Error(err)
+	}
+	lacks := map[string]bool{}
+	for _, d := range sent {
+		lacks[d.GUID] = true
+	}
+	for before := uint64(0); ; {
+		path := "/api/deliveries?limit=100"
+		if before > 0 {
+			path += fmt.Sprintf("&before=%d", before)
+		}
+		var page web.DeliveryList
+		if err := s.client.get(s.t.Context(), path, &page); err != nil {
+			return len(lacks)
+		}
+		for _, d := range page.Deliveries {
+			delete(lacks, d.ID)
+		}
+		if before = page.Next; before == 0 {
+			return len(lacks)
+		}
+	}
 }
 
 // settle waits until all deliveries have arrived and all that follows of them is done and told.
@@ -345,10 +367,6 @@ func (s *chaosSide) settle() {
 	s.t.Helper()
 	quiet := 0
 	s.soon("it does not come to rest", 8*time.Minute, func() bool {
-		if s.redeliver() {
-			quiet = 0
-			return false
-		}
 		in, err := s.client.open(s.t.Context(), http.MethodGet, "/metrics", nil)
 		if err != nil {
 			return false
@@ -358,7 +376,7 @@ func (s *chaosSide) settle() {
 		if err != nil {
 			return false
 		}
-		still := slices.ContainsFunc(s.all(), func(b web.Build) bool { return !b.Done })
+		still := s.missing() > 0 || slices.ContainsFunc(s.all(), func(b web.Build) bool { return !b.Done })
 		for _, name := range []string{"deliveries_pending", "reports_pending"} {
 			still = still || !strings.Contains(string(text), "\nbuildsmith_"+name+" 0\n")
 		}

@@ -66,7 +66,6 @@ func (c *Config) check() problems {
 			}
 		}
 	}
-	stored := false // an App that set-up made
 	if g := c.GitHub; g != nil {
 		if g.AppID <= 0 {
 			wrong("github.app-id: missing; it stands on the App's page")
@@ -84,7 +83,7 @@ func (c *Config) check() problems {
 		}
 	} else if app, err := loadApp(c.Data); err != nil {
 		wrong("%v", err)
-	} else if stored = app != nil; !stored && !*c.LocalForge {
+	} else if app == nil && !*c.LocalForge {
 		wrong("no forge is configured: github is missing and local-forge is off")
 	}
 	oneOf := func(key, value string, allowed ...string) {
@@ -127,10 +126,7 @@ func (c *Config) check() problems {
 			wrong("%s.repository: missing; write the repository's name, such as owner/repo", key)
 		}
 		switch project.Forge {
-		case "github":
-			if c.GitHub == nil && !stored {
-				wrong("%s.forge: github is not configured", key)
-			}
+		case "github": // whose App may be set up later, while the server runs
 		case "local":
 			if !*c.LocalForge {
 				wrong("%s.forge: the built-in forge is off", key)

@@ -173,7 +173,7 @@ func TestConfigProblems(t *testing.T) {
 			"FILE: registries.r.example.org.password: missing; write {file: PATH} or {env: NAME}", "FILE: registries.r.example.org.username: missing"}},
 		"projects": {"projects:\n  - {name: a, repository: r}\n  - {name: shop, forge: github, repository: r}\n  - {name: shop, forge: gitlab}\n  - {name: other, repository: r, variables: {A-B: c, CODEBUILD_X: d}}\n", []string{
 			`FILE: projects.other.variables: "A-B" is no name of a variable, or is reserved`, `FILE: projects.other.variables: "CODEBUILD_X" is no name of a variable, or is reserved`,
-			`FILE: projects.shop.forge: "gitlab" is none of github, local`, "FILE: projects.shop.forge: github is not configured",
+			`FILE: projects.shop.forge: "gitlab" is none of github, local`,
 			"FILE: projects.shop.repository: missing; write the repository's name, such as owner/repo", "FILE: projects.shop: the name stands twice",
 			`FILE: projects[0].name: "a" is no name of a project; write 2 to 150 letters, digits, - and _`}},
 	} {

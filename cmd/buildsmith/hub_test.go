@@ -104,6 +104,19 @@ func (d *desk) built() (list []string) {
 	return list
 }
 
+// onceEach sorts builds and takes the cause from those of pull requests' branches: of a push and its pull request the one that comes
+// first is built, and what is delivered again comes in any order.
+func onceEach(list []string) []string {
+	list = slices.Clone(list)
+	for n, text := range list {
+		if strings.Contains(text, "refs/heads/topic") {
+			list[n] = "refs/heads/topic"
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // aDay is what happens at GitHub while a server is up or not.
 func aDay(t *testing.T, hub *githubtest.Server) {
 	t.Helper()
@@ -167,10 +180,7 @@ func TestRelyServerWasDownCommitIsBuilt(t *testing.T) {
 				cancel()
 				d.decide()
 			}
-			got := d.built()
-			slices.Sort(got)
-			all := slices.Clone(want)
-			slices.Sort(all)
+			got, all := onceEach(d.built()), onceEach(want)
 			if !slices.Equal(got, all) {
 				t.Errorf("%q, want %q", got, all)
 			}

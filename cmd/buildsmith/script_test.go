@@ -45,6 +45,8 @@ import (
 //	count NAME           prints how many builds a project has
 //	running NAME         waits until the newest build of a project runs commands; BUILD is its id
 //	said                 prints what the server has printed since it was started
+//	await RE CMD...      repeats a command until its output matches, and prints it: gh as above, reason for what the newest
+//	                     delivery says of itself, or a program
 //	nothing-left         fails if a container, or a directory of a sandbox, is there a while after the last build
 func TestScripts(t *testing.T) {
 	runScripts(t, filepath.Join("..", "..", "testdata", "script"))
@@ -62,7 +64,7 @@ func runScripts(t *testing.T, dir string) {
 			"serve": serveScript, "sigkill": signalScript(syscall.SIGKILL), "term": signalScript(syscall.SIGTERM), "died": diedScript,
 			"github": githubScript, "gh": ghScript, "checks": checksScript, "right": rightScript, "commit": commitScript,
 			"build": buildScript, "running": runningScript, "nothing-left": nothingLeftScript,
-			"logtext": logTextScript, "count": countScript, "said": saidScript,
+			"logtext": logTextScript, "count": countScript, "said": saidScript, "await": awaitScript,
 		},
 	})
 }

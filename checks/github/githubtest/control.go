@@ -291,6 +291,9 @@ var controlReads = map[string]func(*Server, context.Context, url.Values) (any, e
 	"statuses": func(s *Server, _ context.Context, q url.Values) (any, error) {
 		return listOf(s.Statuses(q.Get("repo"), q.Get("sha"))), nil
 	},
+	"deployments": func(s *Server, _ context.Context, q url.Values) (any, error) {
+		return listOf(s.Deployments(q.Get("repo"))), nil
+	},
 	"tokens":     func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Tokens()), nil },
 	"requests":   func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Requests()), nil },
 	"git":        func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.GitAccesses()), nil },

@@ -74,6 +74,7 @@ type Build struct {
 	Retries     int             `json:",omitempty"` // how many builds before this one were repeated by on-failure: RETRY
 	Notes       []string        `json:",omitempty"` // what people should know of it before they trust it, a sentence each
 	Findings    []Finding       `json:",omitempty"` // what compilers and linters said in its log, once it is over
+	TookName    bool            `json:",omitempty"` // its repository has a name that another one had, which is there still
 	Priority    int             `json:",omitempty"` // builds with a higher one leave the queue first
 
 	Stop    *Stop    `json:",omitempty"` // somebody asked for its end
@@ -349,6 +350,7 @@ type Settings struct {
 
 	BaseSpec    bool         `json:",omitempty"` // a pull request's buildspec is read from Trigger.BaseCommit, not from its head
 	Findings    bool         `json:",omitempty"` // what compilers and linters say becomes annotations
+	Bound       bool         `json:",omitempty"` // the project is configured for the repository by its id, not by its name
 	Concurrency int          `json:",omitempty"` // builds of the project that may run at a time; 0 for any number
 	Environment *Environment `json:",omitempty"` // where the project's builds deploy to
 }

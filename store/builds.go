@@ -22,6 +22,8 @@ type RepoState struct {
 
 	Archived bool `json:",omitempty"` // the forge takes no changes of it
 	Gone     bool `json:",omitempty"` // it was deleted, or taken from the App
+	// Took is the key of the repository that had the name before, if that was there still when this one took it.
+	Took string `json:",omitempty"`
 	// Checks are the names of the checks of builds that it ever had, with the keys of their projects: branch protection may wait
 	// for them.
 	Checks map[string]string `json:",omitempty"`
@@ -48,6 +50,11 @@ func (tx *Tx) Repo(r Repo) (RepoState, error) {
 	}
 	if r.Private && !state.Repo.Private && state.Repo.ID != "" {
 		state.Epoch++
+	}
+	if state.Repo.Name != r.Name {
+		if state.Took, err = tx.tookName(r); err != nil {
+			return state, err
+		}
 	}
 	state.Repo = r
 	if err := tx.nameRepo(r); err != nil {
@@ -86,6 +93,9 @@ func (tx *Tx) addCheck(p Project, name string) error {
 		return err
 	}
 	if state.Repo.ID == "" {
+		if state.Took, err = tx.tookName(p.Repo); err != nil {
+			return err
+		}
 		state.Repo = p.Repo
 		if err := tx.nameRepo(p.Repo); err != nil {
 			return err
@@ -226,6 +236,11 @@ func (tx *Tx) Submit(p Project, b Build) (Build, error) {
 	if err := tx.addCheck(p, b.Check); err != nil {
 		return b, err
 	}
+	took, err := tx.TookName(b.Repo)
+	if err != nil {
+		return b, err
+	}
+	b.TookName = took.ID != ""
 	return b, tx.setBuild(&b)
 }
 

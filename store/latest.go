@@ -66,6 +66,36 @@ func (tx *Tx) nameRepo(r Repo) error {
 	return tx.bucket(bucketRepoNames).Put(repoNameKey(r.Forge, r.Name), []byte(r.Key()))
 }
 
+// tookName gives the key of another repository that had a repository's name before and is there still, under another name; empty
+// if there is none. What is given to the name is not meant for whoever takes it.
+func (tx *Tx) tookName(r Repo) (string, error) {
+	if len(r.Name) > maxRepoName {
+		return "", nil
+	}
+	before := string(tx.bucket(bucketRepoNames).Get(repoNameKey(r.Forge, r.Name)))
+	if before == "" || before == r.Key() {
+		return "", nil
+	}
+	other, ok, err := get[RepoState](tx, bucketRepos, []byte(before))
+	if err != nil || !ok || other.Gone || other.Took == r.Key() || other.Repo.Host != r.Host {
+		return "", err
+	}
+	return before, nil
+}
+
+// TookName gives the repository that had a repository's name before, and is there still under another; the zero Repo if none has.
+func (tx *Tx) TookName(r Repo) (Repo, error) {
+	state, err := tx.RepoState(r.Key())
+	if err != nil || state.Took == "" {
+		return Repo{}, err
+	}
+	other, err := tx.RepoState(state.Took)
+	if err != nil || other.Gone {
+		return Repo{}, err
+	}
+	return other.Repo, nil
+}
+
 // maxRepoName is how long a name may be that a repository is found by. No forge has longer ones.
 const maxRepoName = 500
 

@@ -382,6 +382,9 @@ func checkStage(stage string) error {
 // configured, by its name. A pattern may begin with a forge and a colon, such as github:owner/repo. In a pattern * stands
 // for any characters but a slash, ? and [a-z] for one character; * alone is every project. A capital letter is the small
 // one. Patterns of refs are of full names, such as refs/heads/main; ** is any number of components.
+//
+// A repository that took the name of another one, which is there still, is not named by it, unless a project of the configuration
+// names it by its id.
 type SecretRules struct {
 	Projects []string `json:",omitempty"`
 	Refs     []string `json:",omitempty"`
@@ -389,7 +392,11 @@ type SecretRules struct {
 
 // Allow reports whether a build may read what the rules are of.
 func (r SecretRules) Allow(b *Build) bool {
-	if b.Trigger.Fork || !slices.ContainsFunc(r.Projects, func(pattern string) bool { return MatchProject(pattern, b.Repo, b.Project, b.ProjectKey) }) {
+	named := !b.TookName || b.Settings.Bound // what names a repository means the one that had the name first
+	if b.Trigger.Fork || !slices.ContainsFunc(r.Projects, func(pattern string) bool {
+		_, rest, _ := strings.Cut(pattern, ":")
+		return (named || pattern == "*" || rest == "*") && MatchProject(pattern, b.Repo, b.Project, b.ProjectKey)
+	}) {
 		return false
 	}
 	ref := b.Trigger.HeadRef

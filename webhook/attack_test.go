@@ -3,6 +3,7 @@ package webhook
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -208,5 +209,47 @@ func TestAttackTemplates(t *testing.T) {
 	}
 	if b := d.builds(); len(b) != 1 {
 		t.Errorf("%+v", b[1].Trigger)
+	}
+}
+
+// TestAttackTakenName has a repository take the name of another one, which was renamed: what is given to the name stays away from it,
+// and its builds say so; until the configuration names it by its id, or the other is deleted.
+func TestAttackTakenName(t *testing.T) {
+	d := newDesk(t)
+	d.deliver(push("refs/heads/main", hash('a'), ""))
+	renamed, taker := repo, repo
+	renamed.Name, taker.ID = "octo/store", "666"
+	e := push("refs/heads/main", hash('b'), "")
+	e.Repo = renamed
+	d.deliver(e)
+	build := func(r store.Repo, c byte) store.Build {
+		t.Helper()
+		e := push("refs/heads/main", hash(c), "")
+		e.Repo = r
+		d.deliver(e)
+		all := d.builds()
+		return all[len(all)-1]
+	}
+	rules := store.SecretRules{Projects: []string{"octo/shop", "test:octo/s*"}}
+	b := build(taker, 'c')
+	const note = "The name octo/shop was that of repository 7, which is called octo/store now: secrets that are given to the name are not given to this repository. " +
+		"If they are meant for it, configure a project with repository-id: 666."
+	if rules.Allow(&b) || !slices.Equal(b.Notes, []string{note}) {
+		t.Errorf("allowed %v, notes %q", rules.Allow(&b), b.Notes)
+	}
+	if everybody := (store.SecretRules{Projects: []string{"*"}}); !everybody.Allow(&b) {
+		t.Error("what is for every project is not for this one")
+	}
+	if b := build(renamed, 'd'); !(store.SecretRules{Projects: []string{"octo/store"}}).Allow(&b) || len(b.Notes) != 0 {
+		t.Errorf("the one that was renamed: %q", b.Notes)
+	}
+	d.intake.Settings.Bound = true
+	if b := build(taker, 'e'); !rules.Allow(&b) || len(b.Notes) != 0 {
+		t.Errorf("named by its id: %q", b.Notes)
+	}
+	d.intake.Settings.Bound = false
+	d.deliver(Event{Kind: RepoChanged, Repo: renamed, Sender: alice, Change: RepoDeleted})
+	if b := build(taker, 'f'); !rules.Allow(&b) || len(b.Notes) != 0 {
+		t.Errorf("after the other was deleted: %q", b.Notes)
 	}
 }

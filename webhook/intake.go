@@ -309,13 +309,6 @@ func (i *Intake) decide(p *pending, decide decision) {
 		if d, ok, err = tx.Delivery(p.delivery.Seq); err != nil || !ok || !d.Pending() {
 			return err
 		}
-		v, replayed, err := replay(tx, &d, &p.event)
-		if err == nil && !replayed {
-			v, err = decide(tx)
-		}
-		if err != nil {
-			return err
-		}
 		if p.event.Repo.ID != "" {
 			state, err := tx.Repo(p.event.Repo)
 			if err != nil {
@@ -326,6 +319,13 @@ func (i *Intake) decide(p *pending, decide decision) {
 					return err
 				}
 			}
+		}
+		v, replayed, err := replay(tx, &d, &p.event)
+		if err == nil && !replayed {
+			v, err = decide(tx)
+		}
+		if err != nil {
+			return err
 		}
 		if err := heard(tx, &d, &p.event); err != nil {
 			return err

@@ -10,9 +10,6 @@ import (
 func (i *Intake) repoChanged(p *pending) decision {
 	e := &p.event
 	return func(tx *store.Tx) (verdict, error) {
-		if _, err := tx.Repo(e.Repo); err != nil {
-			return verdict{}, err
-		}
 		over := ""
 		if err := tx.ChangeRepo(e.Repo.Key(), func(s *store.RepoState) {
 			switch e.Change {

@@ -141,7 +141,15 @@ func happened(b *store.Build) int64 {
 // has a build already: deliveries may come late.
 func (i *Intake) submit(tx *store.Tx, p store.Project, r *Rules, b store.Build) (store.Build, error) {
 	b.Priority = r.priority(&b, p)
-	b, err := tx.Submit(p, b)
+	took, err := tx.TookName(p.Repo)
+	if err != nil {
+		return b, err
+	}
+	if took.ID != "" && !b.Settings.Bound {
+		b.Notes = append(slices.Clip(b.Notes), fmt.Sprintf("The name %s was that of repository %s, which is called %s now: secrets that are given to the name are not given to this repository. "+
+			"If they are meant for it, configure a project with repository-id: %s.", p.Repo.Name, took.ID, took.Name, p.Repo.ID))
+	}
+	b, err = tx.Submit(p, b)
 	if err != nil {
 		return b, err
 	}

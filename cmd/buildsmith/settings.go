@@ -137,7 +137,7 @@ func cacheSetting(text string) string {
 // projectSettings are those of a configured project: its own over the server's.
 func (c *Config) projectSettings(p *ProjectSettings) store.Settings {
 	s := c.settings()
-	s.Required, s.Buildspec = true, p.Buildspec
+	s.Required, s.Buildspec, s.Bound = true, p.Buildspec, p.RepositoryID != ""
 	override(&s.Image, p.Image)
 	override(&s.Timeout, time.Duration(p.Timeout))
 	override(&s.QueueTimeout, time.Duration(p.QueueTimeout))

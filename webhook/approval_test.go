@@ -125,6 +125,28 @@ func TestRelyApprovalIsForOneCommit(t *testing.T) {
 	}
 }
 
+// TestApproveOnThePage lets whoever has the admin token build what waits, as what was approved; the next commit waits anew.
+func TestApproveOnThePage(t *testing.T) {
+	d := strange(t)
+	got := d.request(store.RequestRetry, store.Request{Build: d.notices()[0].ID, By: "an administrator"})
+	b := d.builds()
+	if len(b) != 1 || len(got.Builds) != 1 || b[0].Trigger.Approval == nil || b[0].Trigger.Approval.By.Login != "an administrator" || b[0].AskedBy != "an administrator" {
+		t.Fatalf("%+v\n%+v", got, b)
+	}
+	if n := b[0].Notes; len(n) == 0 || n[len(n)-1] != "Commit aaaaaaaaaaaa was approved by an administrator. It has no secrets and writes no cache." {
+		t.Errorf("%q", n)
+	}
+	d.pull(pulled(12, hash('b'), eve, fork), store.EventPullRequestUpdated)
+	if n := d.notices(); len(d.builds()) != 1 || n[len(n)-1].Conclusion != store.ActionRequired || n[len(n)-1].Trigger.Commit != hash('b') {
+		t.Errorf("%+v", n)
+	}
+	// It can be taken back as any other.
+	d.forge.pulls[12] = pulled(12, hash('b'), eve, fork)
+	if _, reply := d.says(alice, "/revoke"); !strings.HasPrefix(reply, "Approvals taken back: 1;") {
+		t.Error(reply)
+	}
+}
+
 func TestApproveButton(t *testing.T) {
 	press := func(d *desk, by store.Account, id, commit string) store.Delivery {
 		d.t.Helper()
@@ -302,7 +324,8 @@ func TestChangedBuildspecIsNoted(t *testing.T) {
 	pr := pulled(12, hash('a'), eve, fork)
 	pr.Base = hash('1')
 	d.pull(pr, store.EventPullRequestCreated)
-	if n := d.notices(); !strings.HasSuffix(n[0].Reason, " This pull request changes buildspec.yml, which says what the build does.") {
+	if n := d.notices(); !strings.Contains(n[0].Reason, " This pull request changes buildspec.yml, which says what the build does. Its commands ") ||
+		!strings.HasSuffix(n[0].Reason, ": /buildsmith approve "+hash('a')) { // which people copy to its end
 		t.Errorf("%q", n[0].Reason)
 	}
 	d.says(alice, "/approve aaaaaaa")

@@ -320,10 +320,11 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 	if c.hold != "" && t.Approval == nil {
 		why = fmt.Sprintf("Pull request %d was not built: %s.", t.PullRequest, c.hold)
 		notice.Conclusion, notice.Title, notice.Held = store.ActionRequired, "Approval needed", true
-		notice.Reason = i.worded(held(why, &c.project.Rules, t.Commit))
+		said := why
 		if c.note != "" {
-			notice.Reason += " " + c.note
+			said += " " + c.note
 		}
+		notice.Reason = i.worded(held(said, &c.project.Rules, t.Commit))
 		if !waits(builds, notices, p) {
 			_, err = tx.AddNotice(p, notice)
 		}

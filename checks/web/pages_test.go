@@ -181,12 +181,12 @@ func TestMuchOfEverything(t *testing.T) {
 func TestNoticePage(t *testing.T) {
 	s := newSite(t)
 	waits, skipped := s.notice(privateRepo, store.ActionRequired), s.notice(publicRepo, store.SkippedNotice)
-	says(t, s.get("/builds/"+waits.ID), []string{"Waits for approval", "it comes from another repository", "Somebody with write access", "later release", "Build it", "fork"})
+	says(t, s.get("/builds/"+waits.ID), []string{"Waits for approval", "it comes from another repository", "can approve it on this page", "Approve and build", "fork"})
 	key, err := s.store.LinkKey(waits.ID, waits.Repo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	says(t, s.ask(request{path: "/builds/" + waits.ID + "?k=" + key}), []string{"Waits for approval"}, "Build it", "csrf")
+	says(t, s.ask(request{path: "/builds/" + waits.ID + "?k=" + key}), []string{"Waits for approval"}, "Approve and build", "csrf")
 	says(t, s.ask(request{path: "/builds/" + skipped.ID}), []string{"Not built", "re-run the check at the forge"})
 	if got := s.ask(request{path: "/builds/" + waits.ID}); got.StatusCode != 404 {
 		t.Errorf("a notice of a private repository: status %d", got.StatusCode)

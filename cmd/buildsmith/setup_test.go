@@ -93,6 +93,9 @@ func (s *stand) address() string {
 	if m == nil {
 		s.t.Fatalf("no address was printed:\n%s", s.server.output)
 	}
+	if strings.Count(s.server.output.String(), m[1]) != 1 {
+		s.t.Error("the address is in the log as well, which others may read")
+	}
 	return m[1]
 }
 

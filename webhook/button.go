@@ -120,11 +120,14 @@ func (i *Intake) approve(tx *store.Tx, p *pending, pr *store.PullRequest, commen
 		if err != nil {
 			return v, err
 		}
-		if !ok || done[n.ProjectKey] || !waits(builds, notices, project) {
+		if !ok || done[n.ProjectKey] {
 			continue
 		}
 		done[n.ProjectKey] = true
-		n := latestNotice(notices, project)
+		n := awaits(builds, notices, project, pr.Number)
+		if n == nil {
+			continue
+		}
 		configured, _ := i.project(project)
 		t := n.Trigger
 		t.Approval, t.Actor, t.Initiator, t.Delivery = approval, e.Sender, initiator(p.delivery), p.delivery.Seq

@@ -303,7 +303,7 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 		if c.note != "" {
 			notice.Reason += " " + c.note
 		}
-		if !waits(builds, notices, p) {
+		if awaits(builds, notices, p, t.PullRequest) == nil {
 			_, err = tx.AddNotice(p, notice)
 		}
 		return "", why, err
@@ -363,18 +363,24 @@ func answered(builds []store.Build, notices []store.Notice, p store.Project, che
 		slices.ContainsFunc(notices, func(n store.Notice) bool { return n.ProjectKey == p.Key && n.Check == check })
 }
 
-// waits reports whether the last that was said of a commit in a project is that it waits for approval.
-func waits(builds []store.Build, notices []store.Notice, p store.Project) bool {
-	n := latestNotice(notices, p)
-	return n != nil && n.Conclusion == store.ActionRequired &&
-		!slices.ContainsFunc(builds, func(b store.Build) bool { return b.ProjectKey == p.Key && b.Created.After(n.Created) })
+// awaits gives the newest notice of a commit in a project, if it says that a pull request waits for approval, and waits still; nil if
+// not. Pull requests may have a commit in common, and each waits for an approval of its own.
+func awaits(builds []store.Build, notices []store.Notice, p store.Project, pull int) *store.Notice {
+	n := latestNotice(notices, p, pull)
+	if n == nil || n.Conclusion != store.ActionRequired || covering(builds, p, n.Trigger) != nil ||
+		slices.ContainsFunc(builds, func(b store.Build) bool {
+			return b.ProjectKey == p.Key && b.Trigger.PullRequest == pull && b.Created.After(n.Created)
+		}) {
+		return nil
+	}
+	return n
 }
 
-// latestNotice is the newest notice of a commit in a project, nil if there is none.
-func latestNotice(notices []store.Notice, p store.Project) *store.Notice {
+// latestNotice is the newest notice of a commit in a project that is of a pull request; nil if there is none.
+func latestNotice(notices []store.Notice, p store.Project, pull int) *store.Notice {
 	var latest *store.Notice
 	for n := range notices {
-		if notices[n].ProjectKey == p.Key && !notices[n].Retired {
+		if notices[n].ProjectKey == p.Key && notices[n].Trigger.PullRequest == pull && !notices[n].Retired {
 			latest = &notices[n]
 		}
 	}

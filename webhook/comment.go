@@ -437,11 +437,11 @@ func (i *Intake) status(tx *store.Tx, r store.Repo, a *asker) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		n := latestNotice(notices, stored)
+		skipped := slices.ContainsFunc(notices, func(n store.Notice) bool { return n.ProjectKey == stored.Key && !n.Retired })
 		switch {
-		case waits(builds, notices, stored):
+		case awaits(builds, notices, stored, a.pr.Number) != nil:
 			lines = append(lines, fmt.Sprintf("`%s` waits for the approval of commit %.12s.", stored.Name, a.pr.Head))
-		case !ok && n != nil:
+		case !ok && skipped:
 			lines = append(lines, fmt.Sprintf("`%s` was not built: skipped.", stored.Name))
 		case !ok:
 			lines = append(lines, fmt.Sprintf("`%s` has no build of commit %.12s.", stored.Name, a.pr.Head))

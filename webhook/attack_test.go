@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -44,5 +45,33 @@ func TestApprovalsOfOneCommit(t *testing.T) {
 	d.says(alice, "/approve "+hash('a'))
 	if b := d.builds(); len(b) != 2 || b[1].Trigger.PullRequest != 12 || b[1].Trigger.BaseRef != "refs/heads/main" {
 		t.Errorf("%+v", b)
+	}
+}
+
+// TestOneRerunForManyChecks presses "Re-run failed checks": the forge tells of the check of the build and of those of its phases, each
+// by itself, and one build comes of it.
+func TestOneRerunForManyChecks(t *testing.T) {
+	d := newDesk(t)
+	d.deliver(push("refs/heads/main", hash('a'), ""))
+	first := d.builds()[0]
+	d.end(first.ID, store.Failed)
+	press := func(id string) store.Delivery {
+		return d.deliver(Event{Kind: RerunCheck, Repo: repo, Sender: alice, ExternalID: id, Summary: fmt.Sprint(d.n)})
+	}
+	press(first.ID)
+	if got := press(first.ID); got.Reason != "build 2 of octo-shop repeats it already" || len(got.Builds) != 1 || len(d.builds()) != 2 {
+		t.Errorf("%+v, %d builds", got, len(d.builds()))
+	}
+	// When that is over, it is repeated once more.
+	d.end(d.builds()[1].ID, store.Failed)
+	if press(first.ID); len(d.builds()) != 3 {
+		t.Errorf("%d builds", len(d.builds()))
+	}
+
+	d.deliver(push("refs/heads/x", hash('b'), "x [skip ci]"))
+	n := d.notices()[0]
+	press(n.ID)
+	if got := press(n.ID); got.Reason != "build 4 of octo-shop is under way" || len(d.builds()) != 4 {
+		t.Errorf("%+v, %d builds", got, len(d.builds()))
 	}
 }

@@ -75,3 +75,63 @@ func TestOneRerunForManyChecks(t *testing.T) {
 		t.Errorf("%+v, %d builds", got, len(d.builds()))
 	}
 }
+
+// TestHashesThatBeginAlike has a stranger push a second commit whose hash begins as that of the first does, which a reviewer has looked
+// at: a short hash names neither.
+func TestHashesThatBeginAlike(t *testing.T) {
+	d := newDesk(t)
+	seen, evil := "abcdef1"+strings.Repeat("0", 33), "abcdef1"+strings.Repeat("f", 33)
+	d.pull(pulled(12, seen, eve, fork), store.EventPullRequestCreated)
+	d.pull(pulled(12, evil, eve, fork), store.EventPullRequestUpdated)
+	if _, reply := d.says(alice, "/approve abcdef1"); len(d.builds()) != 0 || reply != "More than one commit's hash begins with abcdef1. Name the whole of the one that you looked at; the newest of this pull request is "+evil+"." {
+		t.Errorf("%q, %d builds", reply, len(d.builds()))
+	}
+	d.clock.advance(refusalEvery)
+	if _, reply := d.says(alice, "/approve "+seen); len(d.builds()) != 0 || !strings.HasPrefix(reply, "Commit abcdef100000 is not the newest") {
+		t.Errorf("%q, %d builds", reply, len(d.builds()))
+	}
+	if d.says(alice, "/approve "+evil); len(d.builds()) != 1 {
+		t.Errorf("%d builds", len(d.builds()))
+	}
+}
+
+// TestRerunIsOfThePullRequest has the head of a pull request be a commit that a tag and a branch were built for, too: its comments repeat
+// its own builds.
+func TestRerunIsOfThePullRequest(t *testing.T) {
+	d := newDesk(t)
+	d.deliver(push("refs/heads/main", hash('a'), ""))
+	d.deliver(push("refs/tags/v1", hash('a'), ""))
+	main, tag := d.builds()[0], d.builds()[1]
+	d.end(main.ID, store.Failed)
+	d.end(tag.ID, store.Failed)
+	pr := pulled(12, hash('a'), eve, fork)
+	pr.BaseRef = "refs/heads/old"
+	d.pull(pr, store.EventPullRequestCreated) // the branch's build stands for it
+	d.says(alice, "/approve "+hash('a'))
+	if _, reply := d.says(eve, "/rerun all"); len(d.builds()) != 2 || !strings.HasPrefix(reply, "`octo-shop` has no build of commit aaaaaaaaaaaa") {
+		t.Fatalf("%q %d builds", reply, len(d.builds()))
+	}
+	d.says(alice, "/rerun")
+	if b := d.builds(); len(b) != 3 || b[2].RerunOf != main.ID {
+		t.Errorf("%+v", b)
+	}
+}
+
+// TestVariablesByTheNameOfTheStore names a project as the store does, and sets a variable that it does not declare.
+func TestVariablesByTheNameOfTheStore(t *testing.T) {
+	project := Project{Name: "unit"}
+	d := newDesk(t, project)
+	other := repo
+	other.ID, other.Name = "8", "octo/other"
+	if err := d.store.Update(func(tx *store.Tx) error { _, err := tx.Project(other, "unit"); return err }); err != nil {
+		t.Fatal(err) // the name is taken
+	}
+	d.pull(pulled(12, hash('a'), alice, repo.ID), store.EventPullRequestCreated)
+	name := d.builds()[0].Project
+	if name == "unit" {
+		t.Fatal("the project has the name of another one")
+	}
+	if _, reply := d.says(alice, "/test "+name+" LD_PRELOAD=x"); len(d.builds()) != 1 || reply != "`LD_PRELOAD` cannot be set by a comment: the project declares no variable as overridable." {
+		t.Errorf("%q, %d builds", reply, len(d.builds()))
+	}
+}

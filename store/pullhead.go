@@ -38,6 +38,21 @@ func (tx *Tx) PullsAt(r Repo, commit string) (numbers []int, err error) {
 	return numbers, nil
 }
 
+// OpenAt are the pull requests of a repository that are open and whose newest commit is this one, as far as they were seen.
+func (tx *Tx) OpenAt(r Repo, commit string) (list []Pull, err error) {
+	numbers, err := tx.PullsAt(r, commit)
+	for _, number := range numbers {
+		p, _, err := get[Pull](tx, bucketPulls, pullKey(r, number))
+		if err != nil {
+			return nil, err
+		}
+		if p.Open {
+			list = append(list, p)
+		}
+	}
+	return list, err
+}
+
 // sweepPulls forgets what was told of pull requests that nobody has told anything of for as long as builds are kept.
 func (s *Store) sweepPulls(keep Retention) error {
 	if keep.Builds <= 0 {

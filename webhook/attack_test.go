@@ -1,7 +1,9 @@
 package webhook
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,5 +135,127 @@ func TestVariablesByTheNameOfTheStore(t *testing.T) {
 	}
 	if _, reply := d.says(alice, "/test "+name+" LD_PRELOAD=x"); len(d.builds()) != 1 || reply != "`LD_PRELOAD` cannot be set by a comment: the project declares no variable as overridable." {
 		t.Errorf("%q, %d builds", reply, len(d.builds()))
+	}
+}
+
+// TestTheCoveringBuildIsStopped stops the build that stands for a stranger's pull request between the look-up and the decision: the
+// commit is not built without an approval of its own.
+func TestTheCoveringBuildIsStopped(t *testing.T) {
+	d := newDesk(t)
+	d.deliver(push("refs/heads/x", hash('a'), ""))
+	e := pullEvent(pulled(12, hash('a'), eve, fork))
+	d.forge.pulls[12] = e.PullRequest
+	decision, err := d.intake.prepare(t.Context(), &pending{event: e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.store.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(d.builds()[0].ID, "alice"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.store.Update(func(tx *store.Tx) error { _, err := decision(tx); return err }); !errors.Is(err, errUncovered) || len(d.builds()) != 1 {
+		t.Errorf("%v, %d builds", err, len(d.builds()))
+	}
+	if d.pull(e.PullRequest, store.EventPullRequestCreated); len(d.builds()) != 1 || d.notices()[0].Conclusion != store.ActionRequired {
+		t.Errorf("%d builds, %+v", len(d.builds()), d.notices())
+	}
+}
+
+// TestClosingComesLate delivers that a pull request was closed after it was opened again, and closes one whose commit another one has.
+func TestClosingComesLate(t *testing.T) {
+	at := time.Date(2026, 5, 1, 11, 0, 0, 0, time.UTC)
+	send := func(d *desk, number int, event string, open bool, at time.Time) store.Delivery {
+		pr := pulled(number, hash('a'), alice, repo.ID)
+		pr.Open = open
+		d.forge.pulls[number] = pr
+		e := pullEvent(pr)
+		e.Event, e.At, e.Summary = event, at, fmt.Sprint(d.n)
+		return d.deliver(e)
+	}
+	d := newDesk(t)
+	send(d, 12, store.EventPullRequestReopen, true, at.Add(time.Second))
+	if got := send(d, 12, store.EventPullRequestClosed, false, at); got.Reason != "pull request 12 was closed; builds stopped: 0" || d.builds()[0].Done() {
+		t.Errorf("%+v", got)
+	}
+	if got := send(d, 12, store.EventPullRequestClosed, false, at.Add(2*time.Second)); got.Reason != "pull request 12 was closed; builds stopped: 1" {
+		t.Errorf("%+v", got)
+	}
+
+	d = newDesk(t)
+	send(d, 12, store.EventPullRequestCreated, true, at)
+	send(d, 13, store.EventPullRequestCreated, true, at)
+	if got := send(d, 12, store.EventPullRequestClosed, false, at.Add(time.Second)); len(d.builds()) != 1 || d.builds()[0].Done() {
+		t.Errorf("%+v", got)
+	}
+	if got := send(d, 13, store.EventPullRequestClosed, false, at.Add(time.Second)); got.Reason != "pull request 13 was closed; builds stopped: 0" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestWhatIsNotSuperseded has builds of one commit, and pushes of one second that come in the wrong order.
+func TestWhatIsNotSuperseded(t *testing.T) {
+	stopped := func(d *desk) (numbers []int) {
+		for _, b := range d.builds() {
+			if b.Stop != nil {
+				numbers = append(numbers, b.Number)
+			}
+		}
+		return numbers
+	}
+	d := newDesk(t)
+	pr := pulled(12, hash('a'), alice, repo.ID)
+	d.pull(pr, store.EventPullRequestCreated)
+	pr.Number, pr.BaseRef = 13, "refs/heads/release"
+	d.pull(pr, store.EventPullRequestCreated)
+	if got := stopped(d); got != nil || len(d.builds()) != 2 {
+		t.Errorf("one branch to two others: stopped %v of %d", got, len(d.builds()))
+	}
+
+	d = newDesk(t)
+	other := pulled(12, hash('a'), alice, repo.ID)
+	d.pull(other, store.EventPullRequestCreated)
+	other.Number, other.HeadRef = 13, "refs/heads/same"
+	d.pull(other, store.EventPullRequestCreated)
+	d.pull(pulled(12, hash('b'), alice, repo.ID), store.EventPullRequestUpdated)
+	if got := stopped(d); got != nil || len(d.builds()) != 2 {
+		t.Errorf("a commit of two pull requests: stopped %v of %d", got, len(d.builds()))
+	}
+
+	// The push of a branch comes before the event of its pull request.
+	d = newDesk(t)
+	d.deliver(push("refs/heads/feature", hash('a'), ""))
+	d.pull(pulled(12, hash('a'), alice, repo.ID), store.EventPullRequestCreated)
+	d.deliver(push("refs/heads/feature", hash('b'), ""))
+	if got := stopped(d); !slices.Equal(got, []int{1}) {
+		t.Errorf("a push before its pull request's event: stopped %v", got)
+	}
+
+	d = newDesk(t)
+	at := time.Date(2026, 5, 1, 11, 0, 0, 0, time.UTC)
+	first, second := push("refs/heads/x", hash('a'), ""), push("refs/heads/x", hash('b'), "")
+	first.At, second.At, second.Push.Before = at, at, hash('a')
+	d.deliver(second)
+	d.deliver(first)
+	if got := stopped(d); !slices.Equal(got, []int{2}) {
+		t.Errorf("two pushes of one second: stopped %v", got)
+	}
+}
+
+// TestClosedWithoutApproval closes a pull request where each needs an approval.
+func TestClosedWithoutApproval(t *testing.T) {
+	for _, approved := range []bool{false, true} {
+		d := newDesk(t, Project{Name: "app", Rules: Rules{Approval: ApprovalAll}, Filters: filters(t, group("EVENT", "PULL_REQUEST_CREATED, PULL_REQUEST_CLOSED"))})
+		d.forge.permissions["root"] = store.PermissionAdmin
+		pr := pulled(12, hash('a'), alice, repo.ID)
+		d.pull(pr, store.EventPullRequestCreated)
+		want := 0
+		if approved {
+			d.says(admin, "/approve "+hash('a'))
+			want = 2
+		}
+		pr.Open = false
+		got := d.pull(pr, store.EventPullRequestClosed)
+		if len(d.builds()) != want {
+			t.Errorf("approved %v: %+v, %d builds", approved, got, len(d.builds()))
+		}
 	}
 }

@@ -17,7 +17,11 @@ type candidate struct {
 	skip    string // why it is not built, a sentence; empty if it may be
 	hold    string // why it waits for approval, after "it was not built: "; empty if it need not
 	note    string // what people should know of the build
+	covered bool   // a build stood for the commit when it was looked at, so that nothing was asked of it
 }
+
+// errUncovered says that a decision is to be prepared once more: whether a commit may be built was not asked.
+var errUncovered = errors.New("the build that stood for the commit was stopped just now")
 
 // projectsOf gives the projects of a repository: the configured ones, or the repository itself. A repository that was renamed keeps
 // those that the configuration has under its former name. One that took the name of another, which a project was made for, does
@@ -277,6 +281,9 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 	}
 	if b := covering(builds, p, t); b != nil {
 		return b.ID, fmt.Sprintf("Commit %.12s has an automatic build already, number %d.", t.Commit, b.Number), nil
+	}
+	if c.covered {
+		return "", "", errUncovered
 	}
 	notice := store.Notice{Check: check, Trigger: t, Settings: c.project.Settings}
 	if c.note != "" {

@@ -259,3 +259,32 @@ func TestClosedWithoutApproval(t *testing.T) {
 		}
 	}
 }
+
+// TestApprovedStrangersHaveNoSecrets has the pull request of somebody who may not write come from the repository itself, such as a
+// bot's: approved, asked for by a comment, or started by its number, it is built as a fork's. That of somebody who may is not, where
+// each waits.
+func TestApprovedStrangersHaveNoSecrets(t *testing.T) {
+	d := newDesk(t)
+	d.forge.permissions["root"] = store.PermissionAdmin
+	d.pull(pulled(12, hash('a'), eve, repo.ID), store.EventPullRequestCreated)
+	d.says(alice, "/approve "+hash('a'))
+	d.says(alice, "/test")
+	d.request(store.RequestStart, store.Request{Project: "octo-shop", Version: "pr/12", By: "admin"})
+	for _, b := range d.builds() {
+		if !b.Trigger.Fork {
+			t.Errorf("build %d has secrets: %+v", b.Number, b.Trigger)
+		}
+	}
+	if b := d.builds(); len(b) != 3 || b[0].Notes[0] != "Commit aaaaaaaaaaaa was approved by alice. It has no secrets and writes no cache." {
+		t.Errorf("%d builds, %q", len(b), b[0].Notes)
+	}
+
+	d = newDesk(t)
+	d.intake.Rules.Approval = ApprovalAll
+	d.forge.permissions["root"] = store.PermissionAdmin
+	d.pull(pulled(12, hash('a'), alice, repo.ID), store.EventPullRequestCreated)
+	d.says(admin, "/approve "+hash('a'))
+	if b := d.builds(); len(b) != 1 || b[0].Trigger.Fork || b[0].Notes[0] != "Commit aaaaaaaaaaaa was approved by root." {
+		t.Errorf("%+v", b)
+	}
+}

@@ -132,7 +132,7 @@ func (i *Intake) approve(tx *store.Tx, p *pending, pr *store.PullRequest, commen
 		t := n.Trigger
 		t.Approval, t.Actor, t.Initiator, t.Delivery = approval, e.Sender, initiator(p.delivery), p.delivery.Seq
 		b, err := i.submit(tx, project, &configured.Rules, store.Build{Check: n.Check, Trigger: t, Settings: configured.Settings,
-			Notes: append(n.Notes, approvedBy(approval))})
+			Notes: append(n.Notes, approvedBy(&t))})
 		if err != nil {
 			return v, err
 		}

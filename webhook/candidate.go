@@ -17,6 +17,7 @@ type candidate struct {
 	skip    string // why it is not built, a sentence; empty if it may be
 	hold    string // why it waits for approval, after "it was not built: "; empty if it need not
 	note    string // what people should know of the build
+	strange bool   // it is of somebody who may not write: it has no secrets, approved or not
 	covered bool   // a build stood for the commit when it was looked at, so that nothing was asked of it
 }
 
@@ -285,6 +286,7 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 	if c.covered {
 		return "", "", errUncovered
 	}
+	t.Fork = t.Fork || c.strange
 	notice := store.Notice{Check: check, Trigger: t, Settings: c.project.Settings}
 	if c.note != "" {
 		notice.Notes = []string{c.note}
@@ -317,14 +319,18 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 	}
 	b := store.Build{Check: check, Trigger: t, Settings: c.project.Settings, Notes: notice.Notes}
 	if t.Approval != nil {
-		b.Notes = append(b.Notes, approvedBy(t.Approval))
+		b.Notes = append(b.Notes, approvedBy(&t))
 	}
 	b, err = i.submit(tx, p, &c.project.Rules, b)
 	return b.ID, "", err
 }
 
-func approvedBy(a *store.Approval) string {
-	return fmt.Sprintf("Commit %.12s was approved by %s. It has no secrets and writes no cache.", a.Commit, a.By.Login)
+func approvedBy(t *store.Trigger) string {
+	note := fmt.Sprintf("Commit %.12s was approved by %s.", t.Approval.Commit, t.Approval.By.Login)
+	if t.Fork {
+		note += " It has no secrets and writes no cache."
+	}
+	return note
 }
 
 // held is what the check of a pull request that waits says.

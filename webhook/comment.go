@@ -345,9 +345,11 @@ func (i *Intake) build(tx *store.Tx, p *pending, a *asker, c command) (builds []
 		if c.verb == verbTest {
 			settings := candidate.project.Settings
 			settings.Overrides = c.options
+			t := t
+			t.Fork = t.Fork || candidate.strange
 			b := store.Build{Check: checkName(stored.Name, len(a.list) == 1), Trigger: t, Settings: settings, AskedBy: e.Sender.Login}
 			if t.Approval != nil {
-				b.Notes = []string{approvedBy(t.Approval)}
+				b.Notes = []string{approvedBy(&t)}
 			}
 			if b, err = i.submit(tx, stored, &candidate.project.Rules, b); err != nil {
 				return nil, "", false, err

@@ -93,6 +93,7 @@ func (i *Intake) guard(ctx context.Context, r store.Repo, pr *store.PullRequest,
 			}
 			asked = true
 		}
+		c.strange = stranger != ""
 		if c.hold = stranger; c.hold == "" && c.project.Rules.Approval == ApprovalAll {
 			c.hold = "this project builds no pull request before somebody has approved its commit"
 		}

@@ -53,7 +53,8 @@ func (tx *Tx) OpenAt(r Repo, commit string) (list []Pull, err error) {
 	return list, err
 }
 
-// sweepPulls forgets what was told of pull requests that nobody has told anything of for as long as builds are kept.
+// sweepPulls forgets what was told of pull requests that nobody has told anything of for as long as builds are kept, and the pull
+// requests that are closed and whose newest commit was seen longer ago.
 func (s *Store) sweepPulls(keep Retention) error {
 	if keep.Builds <= 0 {
 		return nil
@@ -73,6 +74,22 @@ func (s *Store) sweepPulls(keep Retention) error {
 		}
 		for _, key := range gone {
 			if err := tx.bucket(bucketTold).Delete(key); err != nil {
+				return err
+			}
+		}
+		gone = gone[:0]
+		c = tx.bucket(bucketPulls).Cursor()
+		for key, _ := c.First(); key != nil && len(gone) < sweepBatch; key, _ = c.Next() {
+			p, _, err := get[Pull](tx, bucketPulls, key)
+			if err != nil {
+				return err
+			}
+			if !p.Open && p.Seen.Before(before) {
+				gone = append(gone, bytes.Clone(key))
+			}
+		}
+		for _, key := range gone {
+			if err := tx.bucket(bucketPulls).Delete(key); err != nil {
 				return err
 			}
 		}

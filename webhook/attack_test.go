@@ -288,3 +288,22 @@ func TestApprovedStrangersHaveNoSecrets(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 }
+
+// TestRepliesAreFew has somebody who may read ask again and again.
+func TestRepliesAreFew(t *testing.T) {
+	d := opened(t)
+	for range 7 {
+		d.says(eve, "/status")
+	}
+	got, reply := d.says(eve, "/help")
+	if n := len(d.replies()); n != maxReplies || reply != "" || got.Reason != "eve has got 5 replies within an hour." {
+		t.Errorf("%d replies, %+v", n, got)
+	}
+	if _, reply := d.says(alice, "/status"); reply == "" {
+		t.Error("whoever may write gets no reply")
+	}
+	d.clock.advance(refusalEvery)
+	if _, reply := d.says(eve, "/status"); reply == "" {
+		t.Error("no reply after an hour")
+	}
+}

@@ -211,6 +211,9 @@ func (i *Intake) acknowledge(ctx context.Context, forge Forge, p *pending, with 
 // refusalEvery is how often somebody is told in words that he may not, in one pull request.
 const refusalEvery = time.Hour
 
+// maxReplies is how many replies somebody who may not write gets in one pull request within that time: whoever may read may ask.
+const maxReplies = 5
+
 // obeyAll does what commands ask for, in their order, and replies where words are needed.
 func (i *Intake) obeyAll(p *pending, a *asker, accepted, refused []command) decision {
 	e := &p.event
@@ -237,12 +240,14 @@ func (i *Intake) obeyAll(p *pending, a *asker, accepted, refused []command) deci
 		for _, c := range refused {
 			reasons = append(reasons, c.problem)
 		}
-		if len(refused) > 0 {
-			told, err := tx.RefusedSince(e.Repo, e.Comment.PullRequest, a.account, i.Store.Now().Add(-refusalEvery))
-			if err != nil {
+		var replies, refusals int
+		if len(refused) > 0 || a.permission < store.PermissionWrite {
+			if replies, refusals, err = tx.RepliesSince(e.Repo, e.Comment.PullRequest, a.account, i.Store.Now().Add(-refusalEvery)); err != nil {
 				return v, err
 			}
-			if !told {
+		}
+		if len(refused) > 0 {
+			if refusals == 0 {
 				text := strings.Join(reasons, "\n\n")
 				if slices.ContainsFunc(refused, func(c command) bool { return c.verb == verbHelp }) {
 					text += "\n\n" + i.help(a)
@@ -252,7 +257,9 @@ func (i *Intake) obeyAll(p *pending, a *asker, accepted, refused []command) deci
 				}
 			}
 		}
-		if len(said) > 0 {
+		if len(said) > 0 && a.permission < store.PermissionWrite && replies >= maxReplies {
+			reasons = append(reasons, fmt.Sprintf("%s has got %d replies within an hour.", a.account.Login, replies))
+		} else if len(said) > 0 {
 			if err := i.reply(tx, p, a, strings.Join(said, "\n\n"), false); err != nil {
 				return v, err
 			}

@@ -65,18 +65,26 @@ type Pull struct {
 	HeadRef string    // refs/heads/...
 	Fork    bool
 	Open    bool
+	Updated time.Time // when the forge last told of it, by the forge's clock; zero if it did not tell
 }
 
 func pullKey(r Repo, number int) []byte { return fmt.Appendf(nil, "%s\x00%d", r.Key(), number) }
 
-// SeePull records a pull request as the forge has it now, and gives what is known of it then.
+// SeePull records a pull request as the forge has it now, and gives what is known of it then. What the forge told before something
+// that it has told already changes nothing.
 func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
 	key := pullKey(r, pr.Number)
 	before, _, err := get[Pull](tx, bucketPulls, key)
 	if err != nil {
 		return before, err
 	}
-	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, Fork: pr.HeadRepo != r.ID, Open: pr.Open}
+	if !pr.Updated.IsZero() && pr.Updated.Before(before.Updated) {
+		return before, nil
+	}
+	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, Fork: pr.HeadRepo != r.ID, Open: pr.Open, Updated: pr.Updated}
+	if p.Updated.IsZero() {
+		p.Updated = before.Updated
+	}
 	if before.Head != p.Head {
 		p.Seen = tx.store.Now()
 	}

@@ -15,6 +15,8 @@ type PullRequest struct {
 	Base     string // full hash of the base branch, as the pull request has it
 	Draft    bool
 	Merged   string // the commit it was merged as; empty if it was not
+
+	Updated time.Time // when this was so, by the forge's clock; zero if it does not tell
 }
 
 // A Commit is a commit as a forge has it.

@@ -17,6 +17,7 @@ func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) 
 	if !store.ValidHash(pr.Head) || !store.ValidRef(pr.HeadRef) || !store.ValidRef(pr.BaseRef) {
 		return nothing("pull request %d has no valid head or base", pr.Number), nil
 	}
+	pr.Updated = e.At
 	if !ofChange(e.Event) {
 		return i.closed(ctx, p)
 	}
@@ -238,19 +239,20 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 			return verdict{}, err
 		}
 		shared := slices.ContainsFunc(others, func(o store.Pull) bool { return o.Number != pr.Number })
+		seen, err := tx.SeePull(e.Repo, pr)
+		if err != nil {
+			return verdict{}, err
+		}
 		n, err := stopLine(tx, e.Repo, store.PullLine(pr.Number), "the end of pull request "+fmt.Sprint(pr.Number), func(b *store.Build) bool {
-			// One of a later event, such as when it was opened again, came before this delivery. One of a commit that another pull
-			// request has stands for that one too.
-			return ofChange(b.Trigger.Event) && (e.At.IsZero() || !b.Trigger.At.After(e.At)) && !(shared && b.Trigger.Commit == pr.Head)
+			// It may have been opened again before this delivery came. A build of a commit that another pull request has stands for
+			// that one too.
+			return ofChange(b.Trigger.Event) && !seen.Open && !(shared && b.Trigger.Commit == pr.Head)
 		})
 		if err != nil {
 			return verdict{}, err
 		}
 		prefix := fmt.Sprintf("%s; builds stopped: %d", what, n)
 		if !anyBuilds(list) {
-			if _, err := tx.SeePull(e.Repo, pr); err != nil {
-				return verdict{}, err
-			}
 			return verdict{reason: prefix}, nil
 		}
 		if reason != "" {

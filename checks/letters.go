@@ -18,6 +18,7 @@ type letter struct {
 	rank    int // lower goes first
 	order   time.Time
 	orphan  bool // it is about a check of no build: see findOrphans
+	late    bool // a later build or notice has the check already: this one may be there, but is not to be made
 }
 
 // Ranks: the end of a build first, for which people and branch protection wait; then what else is final, then what people
@@ -61,7 +62,8 @@ type dossier struct {
 	repo  store.Repo // as it is called now: it may have been renamed or moved since
 	gone  string     // why its forge can be told nothing; empty if it can
 	told  map[string]store.Told
-	later bool // another build or notice of the same check and commit came later
+	later bool            // another build or notice of the same check and commit came later
+	ahead map[string]bool // the checks that a later one has at the forge already, or is about to
 	pulls []pull
 }
 
@@ -140,14 +142,21 @@ func (r *Reporter) open(tx *store.Tx, s store.Subject) (file dossier, err error)
 	if file.told, err = tx.AllTold(s.ID()); err != nil || s.Reply != nil {
 		return file, err
 	}
-	if r.Options.Statuses == StatusesOff && !r.Options.SummaryComment {
+	incomplete := r.incomplete(&file)
+	if r.Options.Statuses == StatusesOff && !r.Options.SummaryComment && !incomplete {
 		return file, nil
 	}
 	builds, notices, err := tx.OfCommit(file.repo, triggerOf(s).Commit)
 	if err != nil {
 		return file, err
 	}
-	file.later = later(s, builds, notices)
+	after := later(s, builds, notices)
+	file.later = len(after) > 0
+	for _, id := range after {
+		if file.ahead, err = ahead(tx, file.ahead, id); err != nil {
+			return file, err
+		}
+	}
 	if r.Options.SummaryComment {
 		file.pulls, err = pullsOf(tx, file.repo, triggerOf(s).Commit, builds, notices)
 	}
@@ -171,22 +180,55 @@ func triggerOf(s store.Subject) store.Trigger {
 	return s.Build.Trigger
 }
 
-// later reports whether another build or notice of the same check came after a subject. A commit status has no number: the
-// last one told is the one that counts.
-func later(s store.Subject, builds []store.Build, notices []store.Notice) bool {
+// later gives the other builds and notices of the same check that came after a subject. A commit status has no number: the last
+// one told is the one that counts.
+func later(s store.Subject, builds []store.Build, notices []store.Notice) (ids []string) {
 	check, made, id := "", time.Time{}, s.ID()
-	if b := s.Build; b != nil {
-		check, made = b.Check, b.Created
-		if slices.ContainsFunc(builds, func(o store.Build) bool { return o.Check == check && o.Seq > b.Seq }) {
-			return true
-		}
+	if s.Build != nil {
+		check, made = s.Build.Check, s.Build.Created
 	} else {
 		check, made = s.Notice.Check, s.Notice.Created
-		if slices.ContainsFunc(builds, func(o store.Build) bool { return o.Check == check && !o.Created.Before(made) }) {
-			return true
+	}
+	for i := range builds {
+		o := &builds[i]
+		if o.Check == check && (s.Build != nil && o.Seq > s.Build.Seq || s.Build == nil && !o.Created.Before(made)) {
+			ids = append(ids, o.ID)
 		}
 	}
-	return slices.ContainsFunc(notices, func(n store.Notice) bool { return n.Check == check && n.ID != id && n.Created.After(made) })
+	for i := range notices {
+		if n := &notices[i]; n.Check == check && n.ID != id && n.Created.After(made) {
+			ids = append(ids, n.ID)
+		}
+	}
+	return ids
+}
+
+// incomplete reports whether a check of a subject is not known to be at the forge.
+func (r *Reporter) incomplete(file *dossier) bool {
+	open := func(check string) bool {
+		told := file.told[checkName(check)]
+		return told.Remote == "" && !told.GivenUp
+	}
+	if file.Notice != nil {
+		return open(file.Notice.Check)
+	}
+	b := file.Build
+	return open(b.Check) || r.Options.Phases && slices.ContainsFunc(b.Skeleton, func(phase string) bool { return open(b.Check + " / " + phaseWord(phase)) })
+}
+
+// ahead adds the checks that a build or notice has at the forge, or is about to have. The newest check of a name is what branch
+// protection looks at: an older build's or notice's must not be made after it.
+func ahead(tx *store.Tx, checks map[string]bool, id string) (map[string]bool, error) {
+	all, err := tx.AllTold(id)
+	for key, told := range all {
+		if told.Remote != "" || told.Creating && !told.GivenUp {
+			if checks == nil {
+				checks = map[string]bool{}
+			}
+			checks[key] = true
+		}
+	}
+	return checks, err
 }
 
 // write gives the letters of a subject, and what is settled without one. There is something left to tell if there are letters, or
@@ -210,6 +252,7 @@ func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settle
 			return
 		}
 		l := letter{subject: file.Subject, id: id, repo: file.repo, report: report, told: told, rank: rankChange, order: report.Started}
+		l.late = report.Kind == KindCheck && told.Remote == "" && file.ahead[report.Key()]
 		l.setRank(instead)
 		letters, left = append(letters, l), true
 	}
@@ -225,6 +268,12 @@ func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settle
 		case report.Kind == KindCheck && instead && !begun:
 			continue
 		case report.Phase && !begun && !r.Options.Phases:
+			continue
+		case report.Kind == KindCheck && !begun && file.ahead[report.Key()]:
+			if !told.GivenUp {
+				told.GivenUp, told.Problem = true, overtaken
+				settled = append(settled, settlement{file.ID(), report.Key(), told})
+			}
 			continue
 		case report.Phase && !begun && single && !told.GivenUp:
 			told.GivenUp, told.Problem = true, "too many requests in an hour: builds have one check each for now"
@@ -243,6 +292,9 @@ func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settle
 	}
 	return letters, settled, left
 }
+
+// overtaken is why a check is not made.
+const overtaken = "a later build or notice has this check already"
 
 // setRank says what goes first. Statuses that stand instead of checks are what people wait for.
 func (l *letter) setRank(instead bool) {

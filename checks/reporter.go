@@ -356,6 +356,9 @@ func (r *Reporter) tell(ctx context.Context, publisher Publisher, l *letter, tol
 		}
 		return publisher.Update(ctx, l.repo, told.Remote, &l.report, last)
 	}
+	if l.late {
+		return fmt.Errorf("%w: %w: %s", ErrRefused, ErrGone, overtaken)
+	}
 	told.Creating = true
 	if err := r.Store.Update(func(tx *store.Tx) error { return tx.SetTold(l.id, l.report.Key(), *told) }); err != nil {
 		return err

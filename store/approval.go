@@ -79,6 +79,9 @@ func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
 		return before, err
 	}
 	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, Fork: pr.HeadRepo != r.ID, Open: pr.Open, Updated: pr.Updated}
+	if p.Updated.IsZero() {
+		p.Updated = before.Updated
+	}
 	if before.Head != p.Head {
 		p.Seen = tx.store.Now()
 	}

@@ -435,6 +435,19 @@ func (tx *Tx) OfCommit(r Repo, commit string) (builds []Build, notices []Notice,
 	return builds, notices, nil
 }
 
+// CommitsLike are the commits of a repository with builds or notices whose hashes begin with a text, at most max.
+func (tx *Tx) CommitsLike(r Repo, prefix string, max int) (commits []string) {
+	repo := r.Key() + "\x00"
+	begin := []byte(repo + prefix)
+	c := tx.bucket(bucketCommits).Cursor()
+	for key, _ := c.Seek(begin); bytes.HasPrefix(key, begin) && len(commits) < max; {
+		commit, _, _ := strings.Cut(string(key[len(repo):]), "\x00")
+		commits = append(commits, commit)
+		key, _ = c.Seek(append(commitKey(r, commit), 0xff)) // behind the others of this commit
+	}
+	return commits
+}
+
 // Spec is the text of a build's buildspec, nil if it is not known.
 func (tx *Tx) Spec(id string) []byte { return slices.Clone(tx.bucket(bucketSpecs).Get([]byte(id))) }
 

@@ -262,3 +262,29 @@ func TestOpenBuilds(t *testing.T) {
 		t.Errorf("%v after the end of one", got)
 	}
 }
+
+// TestCommitsLike finds commits by the beginning of their hashes, each once, in their own repository alone.
+func TestCommitsLike(t *testing.T) {
+	s, _ := newStore(t)
+	one, other := Repo{Forge: "github", ID: "1"}, Repo{Forge: "github", ID: "11"}
+	update(t, s, func(tx *Tx) error {
+		for _, n := range []struct {
+			repo   Repo
+			commit string
+		}{{one, "aab"}, {one, "aab"}, {one, "aac"}, {one, "ab"}, {other, "aad"}} {
+			if _, err := tx.AddNotice(Project{Repo: n.repo}, Notice{Trigger: Trigger{Commit: n.commit}}); err != nil {
+				return err
+			}
+		}
+		for _, tt := range []struct {
+			prefix string
+			max    int
+			want   []string
+		}{{"aa", 9, []string{"aab", "aac"}}, {"aa", 1, []string{"aab"}}, {"aab", 9, []string{"aab"}}, {"b", 9, nil}} {
+			if got := tx.CommitsLike(one, tt.prefix, tt.max); !slices.Equal(got, tt.want) {
+				t.Errorf("CommitsLike(%q, %d) = %v, want %v", tt.prefix, tt.max, got, tt.want)
+			}
+		}
+		return nil
+	})
+}

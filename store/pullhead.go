@@ -38,7 +38,23 @@ func (tx *Tx) PullsAt(r Repo, commit string) (numbers []int, err error) {
 	return numbers, nil
 }
 
-// sweepPulls forgets what was told of pull requests that nobody has told anything of for as long as builds are kept.
+// OpenAt are the pull requests of a repository that are open and whose newest commit is this one, as far as they were seen.
+func (tx *Tx) OpenAt(r Repo, commit string) (list []Pull, err error) {
+	numbers, err := tx.PullsAt(r, commit)
+	for _, number := range numbers {
+		p, _, err := get[Pull](tx, bucketPulls, pullKey(r, number))
+		if err != nil {
+			return nil, err
+		}
+		if p.Open {
+			list = append(list, p)
+		}
+	}
+	return list, err
+}
+
+// sweepPulls forgets what was told of pull requests that nobody has told anything of for as long as builds are kept, and the pull
+// requests that are closed and whose newest commit was seen longer ago.
 func (s *Store) sweepPulls(keep Retention) error {
 	if keep.Builds <= 0 {
 		return nil
@@ -58,6 +74,22 @@ func (s *Store) sweepPulls(keep Retention) error {
 		}
 		for _, key := range gone {
 			if err := tx.bucket(bucketTold).Delete(key); err != nil {
+				return err
+			}
+		}
+		gone = gone[:0]
+		c = tx.bucket(bucketPulls).Cursor()
+		for key, _ := c.First(); key != nil && len(gone) < sweepBatch; key, _ = c.Next() {
+			p, _, err := get[Pull](tx, bucketPulls, key)
+			if err != nil {
+				return err
+			}
+			if !p.Open && p.Seen.Before(before) {
+				gone = append(gone, bytes.Clone(key))
+			}
+		}
+		for _, key := range gone {
+			if err := tx.bucket(bucketPulls).Delete(key); err != nil {
 				return err
 			}
 		}

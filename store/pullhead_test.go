@@ -62,3 +62,34 @@ func TestSweepPulls(t *testing.T) {
 		t.Errorf("%q %v", there(), err)
 	}
 }
+
+// TestSweepClosedPulls forgets pull requests that were closed long ago, and no open one.
+func TestSweepClosedPulls(t *testing.T) {
+	s, c := newStore(t)
+	r := Repo{Forge: "github", ID: "1"}
+	update(t, s, func(tx *Tx) error {
+		for number := range 3 {
+			if _, err := tx.SeePull(r, &PullRequest{Number: number, Head: "a", Open: number == 1}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	left := func() (numbers []int) {
+		if _, err := s.Sweep(Retention{Builds: 24 * time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		update(t, s, func(tx *Tx) (err error) {
+			numbers, err = tx.PullsAt(r, "a")
+			return err
+		})
+		return numbers
+	}
+	if got := left(); len(got) != 3 {
+		t.Errorf("pull requests %v", got)
+	}
+	c.advance(25 * time.Hour)
+	if got := left(); !slices.Equal(got, []int{1}) {
+		t.Errorf("pull requests %v", got)
+	}
+}

@@ -32,12 +32,17 @@ func (tx *Tx) Reply(id string) (r Reply, ok bool, err error) {
 	return get[Reply](tx, bucketReplies, []byte(id))
 }
 
-// RefusedSince reports whether somebody has been refused in a pull request since a time: one refusal an hour is enough.
-func (tx *Tx) RefusedSince(r Repo, number int, who Account, since time.Time) (refused bool, err error) {
+// RepliesSince counts the replies that somebody has got in a pull request since a time, and how many of them are refusals.
+func (tx *Tx) RepliesSince(r Repo, number int, who Account, since time.Time) (replies, refusals int, err error) {
 	err = tx.bucket(bucketReplies).ForEach(func(key, _ []byte) error {
 		reply, _, err := get[Reply](tx, bucketReplies, key)
-		refused = refused || reply.Refusal && reply.Repo.Key() == r.Key() && reply.PullRequest == number && reply.To.ID == who.ID && reply.Created.After(since)
-		return err
+		if err != nil || reply.Repo.Key() != r.Key() || reply.PullRequest != number || reply.To.ID != who.ID || !reply.Created.After(since) {
+			return err
+		}
+		if replies++; reply.Refusal {
+			refusals++
+		}
+		return nil
 	})
-	return refused, err
+	return replies, refusals, err
 }

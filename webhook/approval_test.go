@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -353,27 +352,5 @@ func TestChangedBuildspecOfATrustedFork(t *testing.T) {
 	d.pull(pr, store.EventPullRequestCreated)
 	if b := d.builds(); len(b) != 1 || len(b[0].Notes) != 1 || b[0].Notes[0] != "This pull request changes buildspec.yml, which says what the build does." {
 		t.Errorf("%+v", b)
-	}
-}
-
-// TestStoppedMeanwhile stops the build that stands for a stranger's event after it was looked up: nothing is built of the event as it
-// is, and it is looked at once more.
-func TestStoppedMeanwhile(t *testing.T) {
-	d := newDesk(t)
-	d.deliver(push("refs/heads/feature", hash('a'), ""))
-	e := pullEvent(pulled(12, hash('a'), eve, fork))
-	p := &pending{event: e}
-	decide, err := d.intake.pullRequest(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.store.Update(func(tx *store.Tx) error { _, err := tx.RequestStop(d.builds()[0].ID, "alice"); return err }); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.store.Update(func(tx *store.Tx) error { _, err := decide(tx); return err }); !errors.Is(err, errStopped) || len(d.builds()) != 1 {
-		t.Errorf("%v, %d builds", err, len(d.builds()))
-	}
-	if d.deliver(e); len(d.builds()) != 1 || len(d.notices()) != 1 {
-		t.Errorf("%d builds, %+v", len(d.builds()), d.notices())
 	}
 }

@@ -120,16 +120,19 @@ func (i *Intake) approve(tx *store.Tx, p *pending, pr *store.PullRequest, commen
 		if err != nil {
 			return v, err
 		}
-		if !ok || done[n.ProjectKey] || !waits(builds, notices, project) {
+		if !ok || done[n.ProjectKey] {
 			continue
 		}
 		done[n.ProjectKey] = true
-		n := latestNotice(notices, project)
+		n := awaits(builds, notices, project, pr.Number)
+		if n == nil {
+			continue
+		}
 		configured, _ := i.project(project)
 		t := n.Trigger
 		t.Approval, t.Actor, t.Initiator, t.Delivery = approval, e.Sender, initiator(p.delivery), p.delivery.Seq
 		b, err := i.submit(tx, project, &configured.Rules, store.Build{Check: n.Check, Trigger: t, Settings: configured.Settings,
-			Notes: append(n.Notes, approvedBy(approval))})
+			Notes: append(n.Notes, approvedBy(&t))})
 		if err != nil {
 			return v, err
 		}
@@ -165,11 +168,32 @@ func (i *Intake) rerunOne(tx *store.Tx, p *pending, id string, clean bool) (verd
 	if !b.Done() {
 		return verdict{reason: fmt.Sprintf("build %d of %s is still under way", b.Number, b.Project), builds: []string{b.ID}}, nil
 	}
+	if !clean {
+		// A build has several checks, and the forge tells of each of those that people have run again at once.
+		open, err := openBuild(tx, b.Repo, b.Trigger.Commit, func(o *store.Build) bool { return o.RerunOf == b.ID })
+		if err != nil {
+			return verdict{}, err
+		}
+		if open != nil {
+			return verdict{reason: fmt.Sprintf("build %d of %s repeats it already", open.Number, open.Project), builds: []string{open.ID}}, nil
+		}
+	}
 	again, why, err := i.rerunOf(tx, p, b, clean)
 	if err != nil || why != "" {
 		return verdict{reason: why}, err
 	}
 	return verdict{builds: []string{again.ID}}, nil
+}
+
+// openBuild is a build of a commit that is not over and of which of says yes; nil if there is none.
+func openBuild(tx *store.Tx, r store.Repo, commit string, of func(*store.Build) bool) (*store.Build, error) {
+	builds, _, err := tx.OfCommit(r, commit)
+	for n := range builds {
+		if b := &builds[n]; !b.Done() && b.Stop == nil && of(b) {
+			return b, err
+		}
+	}
+	return nil, err
 }
 
 // rerunCommit repeats the newest build of each project of a commit.
@@ -279,6 +303,15 @@ func (i *Intake) fromNotice(tx *store.Tx, p *pending, n store.Notice) (verdict, 
 		_, err = tx.AddNotice(stored, n) // a check that is run again stands open until it is answered
 		return verdict{reason: n.Reason}, err
 	}
+	open, err := openBuild(tx, n.Repo, n.Trigger.Commit, func(b *store.Build) bool {
+		return b.ProjectKey == n.ProjectKey && b.Check == n.Check && b.Trigger.PullRequest == n.Trigger.PullRequest
+	})
+	if err != nil {
+		return verdict{}, err
+	}
+	if open != nil {
+		return verdict{reason: fmt.Sprintf("build %d of %s is under way", open.Number, open.Project), builds: []string{open.ID}}, nil
+	}
 	t := n.Trigger
 	project, configured := i.project(stored)
 	if n.Held {
@@ -290,7 +323,7 @@ func (i *Intake) fromNotice(tx *store.Tx, p *pending, n store.Notice) (verdict, 
 			if err := tx.Approve(n.Repo, *t.Approval); err != nil {
 				return verdict{}, err
 			}
-			n.Notes = append(n.Notes, approvedBy(t.Approval))
+			n.Notes = append(n.Notes, approvedBy(&t))
 		}
 		if t.Approval == nil {
 			if n.Conclusion != store.ActionRequired {

@@ -18,8 +18,12 @@ type candidate struct {
 	ofSkip  bool   // the commit itself asks for that, or gives no choice: see become
 	hold    string // why it waits for approval, after "it was not built: "; empty if it need not
 	note    string // what people should know of the build
-	unseen  bool   // nothing was asked, since a build stands for the event: none may be made of it
+	strange bool   // it is of somebody who may not write: it has no secrets, approved or not
+	covered bool   // a build stood for the commit when it was looked at, so that nothing was asked of it
 }
+
+// errUncovered says that a decision is to be prepared once more: whether a commit may be built was not asked.
+var errUncovered = errors.New("the build that stood for the commit was stopped just now")
 
 // projectsOf gives the projects of a repository: the configured ones, or the repository itself. A repository that was renamed keeps
 // those that the configuration has under its former name. One that took the name of another, which a project was made for, does
@@ -276,9 +280,6 @@ func (i *Intake) settle(p *pending, q prepared) decision {
 	}
 }
 
-// errStopped has an event looked at once more.
-var errStopped = errors.New("the build that stood for it was stopped meanwhile")
-
 // become does what is to become of a candidate, and gives its build, or why it has none of its own.
 func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate, t store.Trigger, speaks bool) (id, why string, err error) {
 	builds, notices, err := tx.OfCommit(p.Repo, t.Commit)
@@ -293,9 +294,10 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 		}
 		return b.ID, fmt.Sprintf("Commit %.12s has an automatic build already, number %d.", t.Commit, b.Number), nil
 	}
-	if c.unseen {
-		return "", "", errStopped
+	if c.covered {
+		return "", "", errUncovered
 	}
+	t.Fork = t.Fork || c.strange
 	notice := store.Notice{Check: check, Trigger: t, Settings: c.project.Settings}
 	if c.note != "" {
 		notice.Notes = []string{c.note}
@@ -325,21 +327,25 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 			said += " " + c.note
 		}
 		notice.Reason = i.worded(held(said, &c.project.Rules, t.Commit))
-		if !waits(builds, notices, p) {
+		if awaits(builds, notices, p, t.PullRequest) == nil {
 			_, err = tx.AddNotice(p, notice)
 		}
 		return "", why, err
 	}
 	b := store.Build{Check: check, Trigger: t, Settings: c.project.Settings, Notes: notice.Notes}
 	if t.Approval != nil {
-		b.Notes = append(b.Notes, approvedBy(t.Approval))
+		b.Notes = append(b.Notes, approvedBy(&t))
 	}
 	b, err = i.submit(tx, p, &c.project.Rules, b)
 	return b.ID, "", err
 }
 
-func approvedBy(a *store.Approval) string {
-	return fmt.Sprintf("Commit %.12s was approved by %s. It has no secrets and writes no cache.", a.Commit, a.By.Login)
+func approvedBy(t *store.Trigger) string {
+	note := fmt.Sprintf("Commit %.12s was approved by %s.", t.Approval.Commit, t.Approval.By.Login)
+	if t.Fork {
+		note += " It has no secrets and writes no cache."
+	}
+	return note
 }
 
 // held is what the check of a pull request that waits says.
@@ -385,18 +391,24 @@ func answered(builds []store.Build, notices []store.Notice, p store.Project, che
 		slices.ContainsFunc(notices, func(n store.Notice) bool { return n.ProjectKey == p.Key && n.Check == check })
 }
 
-// waits reports whether the last that was said of a commit in a project is that it waits for approval.
-func waits(builds []store.Build, notices []store.Notice, p store.Project) bool {
-	n := latestNotice(notices, p)
-	return n != nil && n.Conclusion == store.ActionRequired &&
-		!slices.ContainsFunc(builds, func(b store.Build) bool { return b.ProjectKey == p.Key && b.Created.After(n.Created) })
+// awaits gives the newest notice of a commit in a project, if it says that a pull request waits for approval, and waits still; nil if
+// not. Pull requests may have a commit in common, and each waits for an approval of its own.
+func awaits(builds []store.Build, notices []store.Notice, p store.Project, pull int) *store.Notice {
+	n := latestNotice(notices, p, pull)
+	if n == nil || n.Conclusion != store.ActionRequired || covering(builds, p, n.Trigger) != nil ||
+		slices.ContainsFunc(builds, func(b store.Build) bool {
+			return b.ProjectKey == p.Key && b.Trigger.PullRequest == pull && b.Created.After(n.Created)
+		}) {
+		return nil
+	}
+	return n
 }
 
-// latestNotice is the newest notice of a commit in a project, nil if there is none.
-func latestNotice(notices []store.Notice, p store.Project) *store.Notice {
+// latestNotice is the newest notice of a commit in a project that is of a pull request; nil if there is none.
+func latestNotice(notices []store.Notice, p store.Project, pull int) *store.Notice {
 	var latest *store.Notice
 	for n := range notices {
-		if notices[n].ProjectKey == p.Key && !notices[n].Retired {
+		if notices[n].ProjectKey == p.Key && notices[n].Trigger.PullRequest == pull && !notices[n].Retired {
 			latest = &notices[n]
 		}
 	}

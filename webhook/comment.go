@@ -173,12 +173,22 @@ func mayNotSet(c *command, a *asker) string {
 			if len(c.targets) > 0 && p.Name != "" && !slices.Contains(c.targets, p.Name) && !slices.Contains(c.targets, "all") {
 				continue
 			}
-			if slices.Contains(p.Rules.Overridable, o.Name) {
-				continue
+			if why := mayNotSetIn(c, p); why != "" {
+				return why
 			}
-			if len(p.Rules.Overridable) == 0 {
-				return fmt.Sprintf("`%s` cannot be set by a comment: the project declares no variable as overridable.", o.Name)
-			}
+		}
+	}
+	return ""
+}
+
+// mayNotSetIn says why variables of a comment are refused in a project.
+func mayNotSetIn(c *command, p *Project) string {
+	for _, o := range c.options {
+		switch {
+		case slices.Contains(p.Rules.Overridable, o.Name):
+		case len(p.Rules.Overridable) == 0:
+			return fmt.Sprintf("`%s` cannot be set by a comment: the project declares no variable as overridable.", o.Name)
+		default:
 			return fmt.Sprintf("`%s` cannot be set by a comment; these can: `%s`.", o.Name, strings.Join(p.Rules.Overridable, "`, `"))
 		}
 	}
@@ -200,6 +210,9 @@ func (i *Intake) acknowledge(ctx context.Context, forge Forge, p *pending, with 
 
 // refusalEvery is how often somebody is told in words that he may not, in one pull request.
 const refusalEvery = time.Hour
+
+// maxReplies is how many replies somebody who may not write gets in one pull request within that time: whoever may read may ask.
+const maxReplies = 5
 
 // obeyAll does what commands ask for, in their order, and replies where words are needed.
 func (i *Intake) obeyAll(p *pending, a *asker, accepted, refused []command) decision {
@@ -227,12 +240,14 @@ func (i *Intake) obeyAll(p *pending, a *asker, accepted, refused []command) deci
 		for _, c := range refused {
 			reasons = append(reasons, c.problem)
 		}
-		if len(refused) > 0 {
-			told, err := tx.RefusedSince(e.Repo, e.Comment.PullRequest, a.account, i.Store.Now().Add(-refusalEvery))
-			if err != nil {
+		var replies, refusals int
+		if len(refused) > 0 || a.permission < store.PermissionWrite {
+			if replies, refusals, err = tx.RepliesSince(e.Repo, e.Comment.PullRequest, a.account, i.Store.Now().Add(-refusalEvery)); err != nil {
 				return v, err
 			}
-			if !told {
+		}
+		if len(refused) > 0 {
+			if refusals == 0 {
 				text := strings.Join(reasons, "\n\n")
 				if slices.ContainsFunc(refused, func(c command) bool { return c.verb == verbHelp }) {
 					text += "\n\n" + i.help(a)
@@ -242,7 +257,9 @@ func (i *Intake) obeyAll(p *pending, a *asker, accepted, refused []command) deci
 				}
 			}
 		}
-		if len(said) > 0 {
+		if len(said) > 0 && a.permission < store.PermissionWrite && replies >= maxReplies {
+			reasons = append(reasons, fmt.Sprintf("%s has got %d replies within an hour.", a.account.Login, replies))
+		} else if len(said) > 0 {
 			if err := i.reply(tx, p, a, strings.Join(said, "\n\n"), false); err != nil {
 				return v, err
 			}
@@ -277,6 +294,9 @@ func (i *Intake) obey(tx *store.Tx, p *pending, a *asker, c command) (builds []s
 				return nil, fmt.Sprintf("The newest commit was seen here only after your comment. Look at it, and then comment: `/buildsmith approve %s`", a.pr.Head), true, nil
 			}
 		}
+		if others := tx.CommitsLike(e.Repo, c.hash, 3); c.hash != "" && slices.ContainsFunc(others, func(o string) bool { return o != a.pr.Head }) {
+			return nil, fmt.Sprintf("More than one commit's hash begins with %s. Name the whole of the one that you looked at; the newest of this pull request is %s.", c.hash, a.pr.Head), true, nil
+		}
 		v, err := i.approve(tx, p, &a.pr, e.Comment.ID)
 		if err == nil && len(v.builds) == 0 {
 			says = fmt.Sprintf("Commit %.12s is approved. Nothing waited for it.", a.pr.Head)
@@ -309,6 +329,15 @@ func (i *Intake) build(tx *store.Tx, p *pending, a *asker, c command) (builds []
 	var words, names []string
 	unmatched := slices.Clone(c.targets)
 	all := len(c.targets) == 0 || slices.Contains(c.targets, "all")
+	for n := range a.list { // the store may call a project by another name than the configuration
+		stored, err := tx.Project(e.Repo, a.list[n].project.Name)
+		if err != nil {
+			return nil, "", false, err
+		}
+		if why := mayNotSetIn(&c, &a.list[n].project); why != "" && (all || slices.Contains(c.targets, stored.Name)) {
+			return nil, why, true, nil
+		}
+	}
 	nothingFailed := true
 	for _, candidate := range a.list {
 		stored, err := tx.Project(e.Repo, candidate.project.Name)
@@ -323,9 +352,11 @@ func (i *Intake) build(tx *store.Tx, p *pending, a *asker, c command) (builds []
 		if c.verb == verbTest {
 			settings := candidate.project.Settings
 			settings.Overrides = c.options
+			t := t
+			t.Fork = t.Fork || candidate.strange
 			b := store.Build{Check: checkName(stored.Name, len(a.list) == 1), Trigger: t, Settings: settings, AskedBy: e.Sender.Login}
 			if t.Approval != nil {
-				b.Notes = []string{approvedBy(t.Approval)}
+				b.Notes = []string{approvedBy(&t)}
 			}
 			if b, err = i.submit(tx, stored, &candidate.project.Rules, b); err != nil {
 				return nil, "", false, err
@@ -333,7 +364,7 @@ func (i *Intake) build(tx *store.Tx, p *pending, a *asker, c command) (builds []
 			builds = append(builds, b.ID)
 			continue
 		}
-		again, why, failed, err := i.rerun(tx, p, stored, t.Commit, len(c.targets) > 0)
+		again, why, failed, err := i.rerun(tx, p, a, stored, len(c.targets) > 0)
 		if err != nil {
 			return nil, "", false, err
 		}
@@ -354,14 +385,14 @@ func (i *Intake) build(tx *store.Tx, p *pending, a *asker, c command) (builds []
 	return builds, strings.Join(words, "\n"), false, nil
 }
 
-// rerun repeats the newest build of a commit in a project, if it failed or anyway, or says why it does not.
-func (i *Intake) rerun(tx *store.Tx, p *pending, project store.Project, commit string, anyway bool) (again, why string, failed bool, err error) {
-	latest, ok, err := i.latest(tx, project, commit)
+// rerun repeats the newest build of the head of a pull request in a project, if it failed or anyway, or says why it does not.
+func (i *Intake) rerun(tx *store.Tx, p *pending, a *asker, project store.Project, anyway bool) (again, why string, failed bool, err error) {
+	latest, ok, err := latest(tx, p.event.Repo, a, project)
 	switch {
 	case err != nil:
 		return "", "", false, err
 	case !ok && anyway:
-		return "", fmt.Sprintf("`%s` has no build of commit %.12s; use `/buildsmith test`.", project.Name, commit), false, nil
+		return "", fmt.Sprintf("`%s` has no build of commit %.12s; use `/buildsmith test`.", project.Name, a.pr.Head), false, nil
 	case !ok:
 		return "", "", false, nil
 	case !latest.Done():
@@ -376,11 +407,17 @@ func (i *Intake) rerun(tx *store.Tx, p *pending, project store.Project, commit s
 	return b.ID, "", true, nil
 }
 
-// latest is the newest build of a commit in a project.
-func (i *Intake) latest(tx *store.Tx, p store.Project, commit string) (latest store.Build, ok bool, err error) {
-	builds, _, err := tx.OfCommit(p.Repo, commit)
+// latest is the newest build of the head of a pull request in a project: one of the pull request, or of the commit's branch that stands
+// for it. What else the commit was built for, such as a tag, a release or a merge queue, is not the pull request's to repeat; nor
+// may somebody without write access repeat a branch's build, which has its secrets.
+func latest(tx *store.Tx, r store.Repo, a *asker, p store.Project) (latest store.Build, ok bool, err error) {
+	builds, _, err := tx.OfCommit(r, a.pr.Head)
 	for _, b := range builds {
-		if b.ProjectKey == p.Key {
+		own := b.Trigger.PullRequest == a.pr.Number && (b.Trigger.Event == "" || ofChange(b.Trigger.Event)) &&
+			(a.permission >= store.PermissionWrite || a.held == "" || b.Trigger.Approval != nil)
+		stands := a.permission >= store.PermissionWrite && ofChange(b.Trigger.Event) && !b.Trigger.MergeGroup && !strings.HasPrefix(b.Trigger.HeadRef, "refs/tags/") &&
+			(b.Trigger.PullRequest == 0 || b.Trigger.BaseRef == a.pr.BaseRef)
+		if b.ProjectKey == p.Key && (own || stands) {
 			latest, ok = b, true
 		}
 	}
@@ -419,22 +456,24 @@ func (i *Intake) revoke(tx *store.Tx, r store.Repo, a *asker, c command) (says s
 		return "", err
 	}
 	for _, commit := range commits {
-		if err := i.withdraw(tx, r, commit); err != nil {
+		if err := i.withdraw(tx, r, a.pr.Number, commit); err != nil {
 			return "", err
 		}
 	}
 	return fmt.Sprintf("Approvals taken back: %d; builds stopped: %d.", len(commits), n), nil
 }
 
-// withdraw has the checks of a commit, whose approval was taken back, wait for one again.
-func (i *Intake) withdraw(tx *store.Tx, r store.Repo, commit string) error {
+// withdraw has the checks of a pull request's commit, whose approval was taken back, wait for one again.
+func (i *Intake) withdraw(tx *store.Tx, r store.Repo, pull int, commit string) error {
 	builds, _, err := tx.OfCommit(r, commit)
 	if err != nil {
 		return err
 	}
 	latest := map[string]*store.Build{}
 	for n := range builds {
-		latest[builds[n].ProjectKey] = &builds[n]
+		if builds[n].Trigger.PullRequest == pull {
+			latest[builds[n].ProjectKey] = &builds[n]
+		}
 	}
 	for key, b := range latest {
 		p, ok, err := tx.ProjectByKey(key)
@@ -448,75 +487,4 @@ func (i *Intake) withdraw(tx *store.Tx, r store.Repo, commit string) error {
 		}
 	}
 	return nil
-}
-
-// status is how the builds of the head of a pull request stand.
-func (i *Intake) status(tx *store.Tx, r store.Repo, a *asker) (string, error) {
-	var lines []string
-	for _, c := range a.list {
-		stored, err := tx.Project(r, c.project.Name)
-		if err != nil {
-			return "", err
-		}
-		builds, notices, err := tx.OfCommit(r, a.pr.Head)
-		if err != nil {
-			return "", err
-		}
-		latest, ok, err := i.latest(tx, stored, a.pr.Head)
-		if err != nil {
-			return "", err
-		}
-		n := latestNotice(notices, stored)
-		switch {
-		case waits(builds, notices, stored):
-			lines = append(lines, fmt.Sprintf("`%s` waits for the approval of commit %.12s.", stored.Name, a.pr.Head))
-		case !ok && n != nil:
-			lines = append(lines, fmt.Sprintf("`%s` was not built: skipped.", stored.Name))
-		case !ok:
-			lines = append(lines, fmt.Sprintf("`%s` has no build of commit %.12s.", stored.Name, a.pr.Head))
-		default:
-			lines = append(lines, fmt.Sprintf("`%s` build %d of commit %.12s: %s.", stored.Name, latest.Number, a.pr.Head, standing(&latest)))
-		}
-	}
-	if len(lines) == 0 {
-		return "Nothing is built here: " + a.reason + ".", nil
-	}
-	return strings.Join(lines, "\n"), nil
-}
-
-// standing is how a build stands, in a few words.
-func standing(b *store.Build) string {
-	switch {
-	case b.Queued():
-		return "QUEUED"
-	case !b.Done():
-		return string(b.Status) + " (" + b.Phases[len(b.Phases)-1].Type + ")"
-	}
-	return fmt.Sprintf("%s in %v", b.Status, b.Ended.Sub(b.Created).Round(time.Second))
-}
-
-// help lists the commands, with what somebody may not do struck out.
-func (i *Intake) help(a *asker) string {
-	const prefix = "/buildsmith "
-	var s strings.Builder
-	s.WriteString("| Command | What it does | You may |\n|---|---|---|\n")
-	writes := a.permission >= store.PermissionWrite
-	for _, row := range []struct {
-		form, does string
-		may        bool
-	}{
-		{"test [PROJECT...] [NAME=value...]", "builds the newest commit", writes || a.author && a.approved},
-		{"rerun [PROJECT...\\|all]", "repeats the builds of the newest commit that failed; with names or `all`, those", writes || a.author && a.approved},
-		{"cancel [PROJECT...]", "stops the builds of this pull request", writes || a.author},
-		{"approve COMMIT", "lets the commit of a stranger be built", a.permission >= store.PermissionRead && mayNotApprove(a.list, &a.pr, a.account, a.permission) == ""},
-		{"revoke [COMMIT]", "takes an approval back and stops its builds", writes},
-		{"status", "says how the builds of the newest commit stand", a.permission >= store.PermissionRead},
-		{"help", "says this", true},
-	} {
-		fmt.Fprintf(&s, "| `%s%s` | %s | %s |\n", prefix, row.form, row.does, map[bool]string{true: "yes", false: "no"}[row.may])
-	}
-	if i.Commands.Bare {
-		s.WriteString("\nThe verbs work alone too, such as `/test`; `/retest` is `rerun`, `/ok-to-test` and `/codebuild_run(COMMIT)` are `approve`.")
-	}
-	return s.String()
 }

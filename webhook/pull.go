@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"buildsmith/store"
 )
@@ -25,7 +26,7 @@ func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) 
 	} else if covered {
 		list := candidatesOf(i.known(e.Repo))
 		for n := range list {
-			list[n].unseen = true
+			list[n].covered = true
 		}
 		return i.settle(p, prepared{list: list, trigger: t, pull: pr, speaks: true}), nil
 	}
@@ -91,6 +92,7 @@ func (i *Intake) guard(ctx context.Context, r store.Repo, pr *store.PullRequest,
 				}
 				asked = true
 			}
+			c.strange = stranger != ""
 			if c.hold = stranger; c.hold == "" && policy == ApprovalAll {
 				c.hold = "this project builds no pull request before somebody has approved its commit"
 			}
@@ -173,6 +175,16 @@ func (i *Intake) stranger(ctx context.Context, r store.Repo, pr *store.PullReque
 	return "", nil
 }
 
+// approved reports whether the head of a pull request was.
+func (i *Intake) approved(r store.Repo, pr *store.PullRequest) (approved bool, err error) {
+	err = i.Store.View(func(tx *store.Tx) error {
+		approval, err := tx.Approval(r, pr.Number, pr.Head)
+		approved = approval != nil
+		return err
+	})
+	return approved, err
+}
+
 // closed decides on a pull request that was merged or closed: its builds are stopped. Projects whose filters name such an event
 // build what was merged; and what was closed unmerged, if its author may write: whoever closes a pull request of a stranger has not
 // approved it.
@@ -202,9 +214,18 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 		if err != nil {
 			return nil, err
 		}
+		approved, err := i.approved(e.Repo, pr)
+		if err != nil {
+			return nil, err
+		}
 		for n := range list {
-			if c := &list[n]; c.skip == "" && stranger != "" {
+			c := &list[n]
+			switch {
+			case c.skip != "":
+			case stranger != "":
 				c.skip = fmt.Sprintf("Closing builds nothing of pull request %d: %s.", pr.Number, stranger)
+			case c.project.Rules.Approval == ApprovalAll && !approved:
+				c.skip = fmt.Sprintf("Closing builds nothing of pull request %d: nobody has approved its commit.", pr.Number)
 			}
 		}
 	} else if t.Fork {
@@ -213,15 +234,21 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 		}
 	}
 	return func(tx *store.Tx) (verdict, error) {
-		now, err := tx.SeePull(e.Repo, pr)
+		others, err := tx.OpenAt(e.Repo, pr.Head)
 		if err != nil {
 			return verdict{}, err
 		}
-		if now.Open {
+		shared := slices.ContainsFunc(others, func(o store.Pull) bool { return o.Number != pr.Number })
+		seen, err := tx.SeePull(e.Repo, pr)
+		if err != nil {
+			return verdict{}, err
+		}
+		if seen.Open {
 			return verdict{reason: what + ", and has been opened again since"}, nil
 		}
 		n, err := stopLine(tx, e.Repo, store.PullLine(pr.Number), "the end of pull request "+fmt.Sprint(pr.Number), func(b *store.Build) bool {
-			return ofChange(b.Trigger.Event)
+			// A build of a commit that another pull request has stands for that one too.
+			return ofChange(b.Trigger.Event) && !(shared && b.Trigger.Commit == pr.Head)
 		})
 		if err != nil {
 			return verdict{}, err

@@ -110,7 +110,7 @@ func (r *Rules) supersedes(newer, older *store.Build, p store.Project) bool {
 	if a.PullRequest > 0 && a.PullRequest == b.PullRequest {
 		return true
 	}
-	return !a.Fork && !b.Fork && a.HeadRef == b.HeadRef && r.ofBranch(newer, p)
+	return !a.Fork && !b.Fork && a.HeadRef == b.HeadRef && a.Commit != b.Commit && r.ofBranch(newer, p)
 }
 
 // ofBranch reports whether a build is of a branch whose older builds are stopped.
@@ -135,6 +135,15 @@ func happened(b *store.Build) int64 {
 		return b.Created.Unix()
 	}
 	return b.Trigger.At.Unix()
+}
+
+// later reports whether the event of a build happened after that of another. Of two within a second the commit that the ref had before
+// tells.
+func later(b, than *store.Build) bool {
+	if at, other := happened(b), happened(than); at != other {
+		return at > other
+	}
+	return b.Trigger.Prev != "" && b.Trigger.Prev == than.Trigger.Commit && than.Trigger.Prev != b.Trigger.Commit
 }
 
 // submit makes a build, takes back what was said instead of it, and stops what it supersedes; or stops it, if a newer commit
@@ -194,8 +203,18 @@ func (i *Intake) supersede(tx *store.Tx, p store.Project, r *Rules, b *store.Bui
 			continue
 		}
 		older, newer := &other, b
-		if happened(&other) > happened(b) {
+		if later(&other, b) {
 			older, newer = b, &other
+		}
+		open, err := tx.OpenAt(p.Repo, older.Trigger.Commit)
+		if err != nil {
+			return err
+		}
+		// What moved on is not known to have, before its own event comes.
+		if slices.ContainsFunc(open, func(o store.Pull) bool {
+			return o.Number != b.Trigger.PullRequest && (o.Fork || b.Trigger.Fork || o.HeadRef != b.Trigger.HeadRef)
+		}) {
+			continue // another pull request has this commit, and the build stands for it too
 		}
 		if _, err := tx.RequestStop(older.ID, by(newer)); errors.Is(err, store.ErrDone) {
 			continue // it is of both lines

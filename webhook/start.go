@@ -37,7 +37,8 @@ func (i *Intake) startRequest(ctx context.Context, p *pending) (decision, error)
 	var t store.Trigger
 	var reason string
 	if number := pullNumber.FindStringSubmatch(r.Version); number != nil {
-		t, reason, err = pullVersion(ctx, forge, stored.Repo, number[1])
+		project, _ := i.project(stored)
+		t, reason, err = i.pullVersion(ctx, forge, stored.Repo, project, number[1])
 	} else {
 		t, reason, err = i.version(ctx, forge, stored.Repo, r.Version)
 	}
@@ -79,8 +80,9 @@ func initiatorOf(by string) string {
 // pullNumber is a version that names a pull request.
 var pullNumber = regexp.MustCompile(`^pr/([1-9][0-9]{0,8})$`)
 
-// pullVersion gives the trigger of a pull request that somebody asked for by its number, or says why there is none.
-func pullVersion(ctx context.Context, forge Forge, r store.Repo, digits string) (t store.Trigger, reason string, err error) {
+// pullVersion gives the trigger of a pull request that somebody asked for by its number, or says why there is none. That of somebody
+// who may not write is built as a fork's.
+func (i *Intake) pullVersion(ctx context.Context, forge Forge, r store.Repo, project Project, digits string) (t store.Trigger, reason string, err error) {
 	number, err := strconv.Atoi(digits)
 	if err != nil {
 		return t, "", err
@@ -96,6 +98,11 @@ func pullVersion(ctx context.Context, forge Forge, r store.Repo, digits string) 
 	}
 	t = pullRequestTrigger(r, &pr, "")
 	t.Automatic = false
+	list := []candidate{{project: project, skip: "what it changes is not asked"}}
+	if err := i.guard(ctx, r, &pr, list); err != nil {
+		return t, "", err
+	}
+	t.Fork = t.Fork || list[0].strange
 	return t, "", nil
 }
 

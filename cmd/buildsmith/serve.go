@@ -113,7 +113,6 @@ func serve(ctx context.Context, c *Config, out, log io.Writer, ready func(net.Ad
 	}
 	s.log.Info("serving", "address", listener.Addr().String(), "url", c.URL, "data", c.Data, "slots", c.Slots)
 	if address := s.setup.address(); address != "" {
-		s.log.Info("no GitHub App yet; set one up in a browser, once", "address", address)
 		fmt.Fprintf(out, "To build what is at GitHub, open %s\n", address)
 	}
 	if ready != nil {

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -45,8 +43,8 @@ import (
 //	count NAME           prints how many builds a project has
 //	running NAME         waits until the newest build of a project runs commands; BUILD is its id
 //	said                 prints what the server has printed since it was started
-//	await RE CMD...      repeats a command until its output matches, and prints it: gh as above, reason for what the newest
-//	                     delivery says of itself, or a program
+//	await RE gh ...      repeats gh until its output matches, and prints it
+//	await RE reason      likewise for what the newest delivery says of itself
 //	nothing-left         fails if a container, or a directory of a sandbox, is there a while after the last build
 func TestScripts(t *testing.T) {
 	runScripts(t, filepath.Join("..", "..", "testdata", "script"))
@@ -328,86 +326,6 @@ func ghScript(ts *testscript.TestScript, neg bool, args []string) {
 		if token, ok := answer["token"].(string); ok {
 			ts.Setenv("TOKEN", token)
 		}
-	}
-}
-
-// metricsOf is what the server says of itself, empty if it does not answer.
-func metricsOf(ts *testscript.TestScript) string {
-	answer, err := http.Get(ts.Getenv("URL") + "/metrics")
-	if err != nil {
-		return ""
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return ""
-	}
-	return string(text)
-}
-
-// checksScript prints the newest check of each name, and waits until all are completed and the server has nothing left to
-// tell: checks of phases follow one another as the budget of requests allows.
-func checksScript(ts *testscript.TestScript, neg bool, args []string) {
-	repo, sha := "octo/hello", args[0]
-	if len(args) > 1 {
-		repo = args[1]
-	}
-	var runs []struct {
-		ID         int64
-		Name       string
-		Status     string
-		Conclusion string
-		Output     struct{ Title string }
-		Title      string
-	}
-	var before string
-	stable := 0 // looks without a change since all were completed
-	for range 600 {
-		out := ghOutput(ts, "get", "check-runs", "repo="+repo, "sha="+sha)
-		var answer struct {
-			Runs json.RawMessage `json:"check_runs"`
-		}
-		text := out
-		if json.Unmarshal(out, &answer) == nil && answer.Runs != nil {
-			text = answer.Runs
-		}
-		ts.Check(json.Unmarshal(text, &runs))
-		done := len(runs) > 0
-		for _, r := range runs {
-			done = done && r.Status == "completed"
-		}
-		if stable++; !done || before != string(out) {
-			stable = 0
-		}
-		if stable == 60 || stable >= 3 && strings.Contains(metricsOf(ts), "\nbuildsmith_reports_pending 0\n") {
-			break
-		}
-		before = string(out)
-		time.Sleep(100 * time.Millisecond)
-	}
-	var lines []string
-	for _, r := range runs {
-		title := r.Title + r.Output.Title
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s: %s %s", r.Name, r.Status, r.Conclusion))+" | "+timeless(title))
-		ts.Setenv("CHECK", fmt.Sprint(r.ID))
-	}
-	slices.Sort(lines)
-	fmt.Fprintln(ts.Stdout(), strings.Join(lines, "\n"))
-}
-
-// timeless takes durations out of a text.
-func timeless(text string) string {
-	before, _, _ := strings.Cut(text, " in 0.")
-	for _, word := range []string{" in 1.", " in 2.", " in 3.", " in 4.", " in 5.", " in 6.", " in 7.", " in 8.", " in 9.", " in 1", " in 2"} {
-		before, _, _ = strings.Cut(before, word)
-	}
-	return before
-}
-
-func rightScript(ts *testscript.TestScript, neg bool, args []string) {
-	out := bytes.TrimSpace(ghOutput(ts, "get", "violations"))
-	if s := string(out); s != "null" && s != "[]" && !strings.Contains(s, `"violations": null`) && !strings.Contains(s, `"violations": []`) {
-		ts.Fatalf("requests that GitHub would not take:\n%s", out)
 	}
 }
 

@@ -243,6 +243,10 @@ func TestRevoke(t *testing.T) {
 	if len(d.builds()) != 2 {
 		t.Errorf("%d builds", len(d.builds()))
 	}
+	// Approved again it is built.
+	if d.says(alice, "/approve "+hash('a')); len(d.builds()) != 3 || d.builds()[2].Trigger.Approval == nil {
+		t.Errorf("%d builds", len(d.builds()))
+	}
 }
 
 func TestApprovalPolicies(t *testing.T) {
@@ -352,5 +356,23 @@ func TestChangedBuildspecOfATrustedFork(t *testing.T) {
 	d.pull(pr, store.EventPullRequestCreated)
 	if b := d.builds(); len(b) != 1 || len(b[0].Notes) != 1 || b[0].Notes[0] != "This pull request changes buildspec.yml, which says what the build does." {
 		t.Errorf("%+v", b)
+	}
+}
+
+// TestStricterPolicy has the build of a fork made while nobody asked for approvals: once the project asks, it is not repeated without
+// one, but by the administrator.
+func TestStricterPolicy(t *testing.T) {
+	d := newDesk(t)
+	d.intake.Rules.Approval = ApprovalDisabled
+	d.pull(pulled(12, hash('a'), eve, fork), store.EventPullRequestCreated)
+	b := d.builds()[0]
+	d.end(b.ID, store.Failed)
+	d.intake.Rules.Approval = ApprovalForks
+	got := d.deliver(Event{Kind: RerunCheck, Repo: repo, Sender: alice, ExternalID: b.ID})
+	if n := d.notices(); got.Reason != "commit aaaaaaaaaaaa is not approved, or not any longer" || len(d.builds()) != 1 || len(n) != 1 || n[0].Conclusion != store.ActionRequired {
+		t.Errorf("%+v %+v", got, n)
+	}
+	if d.request(store.RequestRetry, store.Request{Build: b.ID, By: "admin"}); len(d.builds()) != 2 {
+		t.Error("the administrator's retry builds nothing")
 	}
 }

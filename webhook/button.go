@@ -251,19 +251,21 @@ func (i *Intake) rerunOf(tx *store.Tx, p *pending, b store.Build, clean bool) (a
 	if why, err := closedRepo(tx, stored.Repo); err != nil || why != "" {
 		return b, why, err
 	}
-	if b.Trigger.Approval != nil {
+	project, configured := i.project(stored)
+	// What was built of a stranger before the project asked for approvals needs one now; the administrator gives it by asking.
+	strict := b.Trigger.Fork && b.Trigger.PullRequest > 0 && project.Rules.Approval != ApprovalDisabled && p.event.Kind != Retry
+	if b.Trigger.Approval != nil || strict {
 		approval, err := tx.Approval(b.Repo, b.Trigger.PullRequest, b.Trigger.Commit)
 		if err != nil {
 			return b, "", err
 		}
 		if approval == nil {
-			why := fmt.Sprintf("the approval of commit %.12s was taken back", b.Trigger.Commit)
+			why := fmt.Sprintf("commit %.12s is not approved, or not any longer", b.Trigger.Commit)
 			return b, why, i.heldAgain(tx, stored, &b, why)
 		}
 	}
 	t := b.Trigger
 	t.Automatic, t.Delivery = false, p.delivery.Seq
-	project, configured := i.project(stored)
 	settings := project.Settings
 	if !configured {
 		settings = b.Settings

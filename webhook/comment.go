@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -54,9 +53,7 @@ func (i *Intake) comment(ctx context.Context, p *pending) (decision, error) {
 	if len(accepted) == 0 {
 		with = store.ReactionRefused
 	}
-	if err := i.acknowledge(ctx, forge, p, with); err != nil {
-		return nil, err
-	}
+	i.acknowledge(ctx, forge, p, with)
 	return i.obeyAll(p, a, accepted, refused), nil
 }
 
@@ -195,17 +192,13 @@ func mayNotSetIn(c *command, p *Project) string {
 	return ""
 }
 
-// acknowledge answers a comment by a reaction. It is decoration: one that the forge will never take is done without.
-func (i *Intake) acknowledge(ctx context.Context, forge Forge, p *pending, with store.Reaction) error {
-	err := forge.Acknowledge(ctx, p.event.Repo, p.event.Comment, with)
-	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, fs.ErrPermission):
+// acknowledge answers a comment by a reaction. It is decoration: what the forge will not take now is done without, for a command is
+// not to wait for it.
+func (i *Intake) acknowledge(ctx context.Context, forge Forge, p *pending, with store.Reaction) {
+	if err := forge.Acknowledge(ctx, p.event.Repo, p.event.Comment, with); err != nil {
 		i.Log.Warn("a comment is not answered by a reaction", "delivery", p.delivery.Seq, "repo", p.event.Repo.Name, "err", err)
-	case err != nil:
-		return fmt.Errorf("answering the comment: %w", err)
 	}
 	i.Store.At("comment acknowledged")
-	return nil
 }
 
 // refusalEvery is how often somebody is told in words that he may not, in one pull request.

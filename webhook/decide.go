@@ -80,7 +80,8 @@ func (i *Intake) deleted(p *pending) decision {
 	e := &p.event
 	return func(tx *store.Tx) (verdict, error) {
 		n, err := stopLine(tx, e.Repo, e.Push.Ref, "the deletion of "+shortRef(e.Push.Ref), func(b *store.Build) bool {
-			return b.Queued() && b.Trigger.Event == store.EventPush
+			late := !e.At.IsZero() && happened(b) > e.At.Unix() // it was pushed again since
+			return b.Queued() && b.Trigger.Event == store.EventPush && !late
 		})
 		return verdict{reason: fmt.Sprintf("%s was deleted; builds stopped in the queue: %d", shortRef(e.Push.Ref), n)}, err
 	}

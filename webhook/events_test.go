@@ -551,3 +551,21 @@ func TestLateEventsOfPullRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestADeletionComesLate delivers that a branch was deleted after it was pushed again.
+func TestADeletionComesLate(t *testing.T) {
+	at := time.Date(2026, 5, 1, 11, 0, 0, 0, time.UTC)
+	d := newDesk(t)
+	e := push("refs/heads/x", hash('a'), "")
+	e.At = at.Add(time.Minute)
+	d.deliver(e)
+	gone := push("refs/heads/x", "", "")
+	gone.At = at
+	if got := d.deliver(gone); got.Reason != "branch x was deleted; builds stopped in the queue: 0" || d.builds()[0].Done() {
+		t.Errorf("%+v", got)
+	}
+	gone.At = at.Add(time.Hour)
+	if got := d.deliver(gone); got.Reason != "branch x was deleted; builds stopped in the queue: 1" {
+		t.Errorf("%+v", got)
+	}
+}

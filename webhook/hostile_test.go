@@ -186,7 +186,7 @@ func TestClosingComesLate(t *testing.T) {
 	if got := send(d, 12, store.EventPullRequestClosed, false, at.Add(time.Second)); len(d.builds()) != 1 || d.builds()[0].Done() {
 		t.Errorf("%+v", got)
 	}
-	if got := send(d, 13, store.EventPullRequestClosed, false, at.Add(time.Second)); got.Reason != "pull request 13 was closed; builds stopped: 0" {
+	if got := send(d, 13, store.EventPullRequestClosed, false, at.Add(time.Second)); got.Reason != "pull request 13 was closed; builds stopped: 1" || !d.builds()[0].Done() {
 		t.Errorf("%+v", got)
 	}
 }

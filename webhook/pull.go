@@ -253,6 +253,18 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 		if err != nil {
 			return verdict{}, err
 		}
+		if !shared { // what stood for this pull request, though it is another's that was closed before
+			builds, _, err := tx.OfCommit(e.Repo, pr.Head)
+			if err != nil {
+				return verdict{}, err
+			}
+			more, err := stopAll(tx, builds, "the end of pull request "+fmt.Sprint(pr.Number), func(b *store.Build) bool {
+				return b.Trigger.PullRequest > 0 && ofChange(b.Trigger.Event)
+			})
+			if n += more; err != nil {
+				return verdict{}, err
+			}
+		}
 		prefix := fmt.Sprintf("%s; builds stopped: %d", what, n)
 		if !anyBuilds(list) {
 			return verdict{reason: prefix}, nil

@@ -40,8 +40,7 @@ type Forge interface {
 	// Owns reports whether a commit, which Commit gave for a version, belongs to the repository: one of its branches or tags
 	// leads to it. A forge may give a fork's commits by their hashes as well.
 	Owns(ctx context.Context, r store.Repo, version, commit string) (bool, error)
-	// Acknowledge answers a comment by a reaction. More than once is once. The error wraps fs.ErrPermission if the forge will
-	// never take it.
+	// Acknowledge answers a comment by a reaction. More than once is once. An error keeps nobody from obeying the comment.
 	Acknowledge(ctx context.Context, r store.Repo, c store.Comment, with store.Reaction) error
 }
 

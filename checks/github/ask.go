@@ -7,14 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
-	"buildsmith/checks"
 	"buildsmith/store"
 
 	"github.com/google/go-github/v60/github"
@@ -81,7 +79,7 @@ func (a *App) Permission(ctx context.Context, r store.Repo, who store.Account) (
 	if err != nil {
 		return store.PermissionNone, err
 	}
-	if p.User != nil && p.User.account().ID != who.ID {
+	if p.User == nil || p.User.account().ID != who.ID {
 		return store.PermissionNone, nil
 	}
 	// The role tells maintain and triage apart, which the permission calls write and read; a role of an organisation's own has
@@ -202,14 +200,7 @@ func (a *App) FileID(ctx context.Context, r store.Repo, commit, path string) (st
 
 // Acknowledge implements webhook.Forge.
 func (a *App) Acknowledge(ctx context.Context, r store.Repo, c store.Comment, with store.Reaction) error {
-	err := a.do(ctx, r, http.MethodPost, fmt.Sprintf("/issues/comments/%d/reactions", c.ID), map[string]string{"content": string(with)}, nil)
-	var wait *checks.WaitError
-	var failed *github.ErrorResponse
-	if !errors.As(err, &wait) && errors.As(err, &failed) {
-		switch failed.Response.StatusCode {
-		case http.StatusForbidden, http.StatusUnprocessableEntity: // a locked conversation, somebody who blocked the App
-			return fmt.Errorf("%w: %w", fs.ErrPermission, err)
-		}
-	}
-	return err
+	return again(ctx, func() error {
+		return a.do(ctx, r, http.MethodPost, fmt.Sprintf("/issues/comments/%d/reactions", c.ID), map[string]string{"content": string(with)}, nil)
+	})
 }

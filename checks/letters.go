@@ -78,11 +78,12 @@ func (r *Reporter) letters() (letters []letter, settled []settlement, silent []s
 		if err != nil {
 			return err
 		}
+		look := &reading{tx: tx, commits: map[string]history{}, told: map[string]map[string]store.Told{}}
 		for _, s := range subjects {
 			if r.Publishers[repoOf(s).Forge] == nil {
 				continue // until a server is configured for that forge again
 			}
-			file, err := r.open(tx, s)
+			file, err := r.open(look, s)
 			if err != nil {
 				return err
 			}
@@ -116,8 +117,44 @@ func (r *Reporter) letters() (letters []letter, settled []settlement, silent []s
 	return letters, settled, silent, wait, nil
 }
 
+// A history is what there is of a commit.
+type history struct {
+	builds  []store.Build
+	notices []store.Notice
+}
+
+// A reading is one look at the store. What several subjects have in common is read once.
+type reading struct {
+	tx      *store.Tx
+	commits map[string]history               // by repository and commit
+	told    map[string]map[string]store.Told // by subject
+}
+
+func (d *reading) commit(r store.Repo, commit string) (history, error) {
+	key := r.Key() + "\x00" + commit
+	h, read := d.commits[key]
+	if read {
+		return h, nil
+	}
+	var err error
+	h.builds, h.notices, err = d.tx.OfCommit(r, commit)
+	d.commits[key] = h
+	return h, err
+}
+
+func (d *reading) toldOf(id string) (map[string]store.Told, error) {
+	all, read := d.told[id]
+	if read {
+		return all, nil
+	}
+	all, err := d.tx.AllTold(id)
+	d.told[id] = all
+	return all, err
+}
+
 // open reads what must be known of a subject.
-func (r *Reporter) open(tx *store.Tx, s store.Subject) (file dossier, err error) {
+func (r *Reporter) open(look *reading, s store.Subject) (file dossier, err error) {
+	tx := look.tx
 	file = dossier{Subject: s, repo: repoOf(s)}
 	state, err := tx.RepoState(file.repo.Key())
 	if err != nil {
@@ -139,26 +176,28 @@ func (r *Reporter) open(tx *store.Tx, s store.Subject) (file dossier, err error)
 	case installation.Removed:
 		file.gone = "the App is no longer installed there"
 	}
-	if file.told, err = tx.AllTold(s.ID()); err != nil || s.Reply != nil {
+	if file.told, err = look.toldOf(s.ID()); err != nil || s.Reply != nil {
 		return file, err
 	}
 	incomplete := r.incomplete(&file)
 	if r.Options.Statuses == StatusesOff && !r.Options.SummaryComment && !incomplete {
 		return file, nil
 	}
-	builds, notices, err := tx.OfCommit(file.repo, triggerOf(s).Commit)
+	of, err := look.commit(file.repo, triggerOf(s).Commit)
 	if err != nil {
 		return file, err
 	}
-	after := later(s, builds, notices)
+	after := later(s, of.builds, of.notices)
 	file.later = len(after) > 0
 	for _, id := range after {
-		if file.ahead, err = ahead(tx, file.ahead, id); err != nil {
+		all, err := look.toldOf(id)
+		if err != nil {
 			return file, err
 		}
+		file.ahead = ahead(file.ahead, all)
 	}
 	if r.Options.SummaryComment {
-		file.pulls, err = pullsOf(tx, file.repo, triggerOf(s).Commit, builds, notices)
+		file.pulls, err = pullsOf(tx, file.repo, triggerOf(s).Commit, of.builds, of.notices)
 	}
 	return file, err
 }
@@ -216,10 +255,9 @@ func (r *Reporter) incomplete(file *dossier) bool {
 	return open(b.Check) || r.Options.Phases && slices.ContainsFunc(b.Skeleton, func(phase string) bool { return open(b.Check + " / " + phaseWord(phase)) })
 }
 
-// ahead adds the checks that a build or notice has at the forge, or is about to have. The newest check of a name is what branch
-// protection looks at: an older build's or notice's must not be made after it.
-func ahead(tx *store.Tx, checks map[string]bool, id string) (map[string]bool, error) {
-	all, err := tx.AllTold(id)
+// ahead adds the checks that a build or notice has at the forge, or is about to have, by what was told of it. The newest check of a
+// name is what branch protection looks at: an older build's or notice's must not be made after it.
+func ahead(checks map[string]bool, all map[string]store.Told) map[string]bool {
 	for key, told := range all {
 		if told.Remote != "" || told.Creating && !told.GivenUp {
 			if checks == nil {
@@ -228,7 +266,7 @@ func ahead(tx *store.Tx, checks map[string]bool, id string) (map[string]bool, er
 			checks[key] = true
 		}
 	}
-	return checks, err
+	return checks
 }
 
 // write gives the letters of a subject, and what is settled without one. There is something left to tell if there are letters, or

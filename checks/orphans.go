@@ -38,10 +38,13 @@ func (r *Reporter) findOrphans(ctx context.Context) {
 		r.Log.Error("looking for checks that nobody finishes", "err", err)
 		return
 	}
+	r.mu.Lock()
+	publishers := r.Publishers // AddPublisher replaces it
+	r.mu.Unlock()
 	seen, limited := map[string]bool{}, map[string]bool{}
 	for i := range builds {
 		repo, commit := builds[i].Repo, builds[i].Trigger.Commit
-		publisher := r.Publishers[repo.Forge]
+		publisher := publishers[repo.Forge]
 		lister, ok := publisher.(Lister)
 		if !ok || seen[repo.Key()+commit] {
 			continue

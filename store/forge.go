@@ -44,7 +44,6 @@ type Comment struct {
 	Body        string
 	Author      Account
 	Created     time.Time
-	Closed      bool // the pull request was, when the comment was made
 }
 
 // A Reaction is how a comment is answered without words.

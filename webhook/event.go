@@ -14,7 +14,7 @@ const (
 	Nothing             Kind = iota // Reason
 	Ping                            // none
 	Push                            // Push
-	PullRequest                     // PullRequest, Event, PreviousBase
+	PullRequest                     // PullRequest, Event
 	Comment                         // Comment, which is on a pull request
 	RerunCheck                      // ExternalID
 	RerunCommit                     // Commit
@@ -37,19 +37,18 @@ type Event struct {
 	Organization string    // login of the repository's organisation, empty for a person's
 	At           time.Time // of Push and PullRequest: when it happened, by the forge's clock; zero if it does not tell
 
-	Reason       string            // of Nothing: why it means nothing
-	Unknown      bool              // of Nothing: an event or action that this program does not know
-	Push         PushEvent         // of Push
-	Event        string            // of PullRequest and Release: CODEBUILD_WEBHOOK_EVENT
-	PullRequest  store.PullRequest // of PullRequest
-	PreviousBase string            // of PullRequest: refs/heads/... that it was to go to before
-	Comment      store.Comment     // of Comment
-	ExternalID   string            // of RerunCheck and Button: id of the build or notice whose check it was
-	Commit       string            // of RerunCommit and Button
-	Action       string            // of Button: identifier of the button
-	Request      store.Request     // of Start and Retry
-	MergeGroup   MergeGroupEvent   // of MergeGroup and MergeGroupGone
-	Release      ReleaseEvent      // of Release
+	Reason      string            // of Nothing: why it means nothing
+	Unknown     bool              // of Nothing: an event or action that this program does not know
+	Push        PushEvent         // of Push
+	Event       string            // of PullRequest and Release: CODEBUILD_WEBHOOK_EVENT
+	PullRequest store.PullRequest // of PullRequest
+	Comment     store.Comment     // of Comment
+	ExternalID  string            // of RerunCheck and Button: id of the build or notice whose check it was
+	Commit      string            // of RerunCommit and Button
+	Action      string            // of Button: identifier of the button
+	Request     store.Request     // of Start and Retry
+	MergeGroup  MergeGroupEvent   // of MergeGroup and MergeGroupGone
+	Release     ReleaseEvent      // of Release
 
 	Change       string             // of RepoChanged and InstallationChanged: what happened, the forge's word
 	Installation store.Installation // of InstallationChanged
@@ -86,7 +85,6 @@ type PushEvent struct {
 	Before  string // zeros for a new ref
 	After   string // the commit to build; empty if the ref was deleted
 	Message string // of the commit
-	Forced  bool   // the ref's former commit is not among its ancestors
 	// Files are the files that its commits changed. Truncated says that there may be more.
 	Files     []string
 	Truncated bool

@@ -26,7 +26,7 @@ const maxFiles = 3000
 func push(p *payload, e *webhook.Event) (reason string) {
 	e.Kind = webhook.Push
 	e.At = p.Repository.PushedAt.Time
-	e.Push = webhook.PushEvent{Ref: p.Ref, Before: p.Before, After: p.After, Forced: p.Forced}
+	e.Push = webhook.PushEvent{Ref: p.Ref, Before: p.Before, After: p.After}
 	e.Summary = "push to " + strings.TrimPrefix(strings.TrimPrefix(p.Ref, "refs/heads/"), "refs/")
 	if p.After == "" {
 		return "the payload names no commit"
@@ -73,8 +73,6 @@ func pulled(p *payload, e *webhook.Event) (reason string) {
 		e.Event = store.EventPullRequestMerged
 	case p.Action == "edited" && p.Changes.Base == nil:
 		return "a pull request whose title or text is edited starts nothing"
-	case p.Action == "edited":
-		e.PreviousBase = "refs/heads/" + p.Changes.Base.Ref.From
 	}
 	e.Kind, e.PullRequest = webhook.PullRequest, p.PullRequest.pullRequest()
 	return ""
@@ -110,7 +108,7 @@ func commented(p *payload, e *webhook.Event) (reason string) {
 	e.Summary = fmt.Sprintf("comment on pull request %d", p.Issue.Number)
 	e.Kind = webhook.Comment
 	e.Comment = store.Comment{ID: p.Comment.ID, PullRequest: p.Issue.Number, Body: p.Comment.Body, Author: p.Comment.User.account(),
-		Created: p.Comment.CreatedAt.Time, Closed: p.Issue.State != "open"}
+		Created: p.Comment.CreatedAt.Time}
 	e.Comment.Author.Bot = e.Comment.Author.Bot || p.Comment.App != nil
 	return ""
 }

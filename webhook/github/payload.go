@@ -17,8 +17,7 @@ type payload struct {
 	Organization struct{ Login string }
 	Sender       user
 	Changes      struct {
-		Base  *struct{ Ref struct{ From string } } // pull_request edited
-		Login *struct{ From string }               // installation_target renamed
+		Base *struct{} // pull_request edited
 	}
 
 	// push
@@ -26,7 +25,6 @@ type payload struct {
 	Before     string
 	After      string
 	Deleted    bool
-	Forced     bool
 	HeadCommit *struct {
 		ID      string
 		Message string
@@ -40,7 +38,6 @@ type payload struct {
 	// issue_comment
 	Issue *struct {
 		Number      int
-		State       string
 		PullRequest *struct{} `json:"pull_request"`
 	}
 	Comment *struct {

@@ -354,6 +354,9 @@ func (r *Reporter) tell(ctx context.Context, publisher Publisher, l *letter, tol
 				last = nil
 			}
 		}
+		if l.rank == rankEnd {
+			r.Store.At("before the end is told")
+		}
 		return publisher.Update(ctx, l.repo, told.Remote, &l.report, last)
 	}
 	if l.late {

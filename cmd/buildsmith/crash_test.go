@@ -131,7 +131,7 @@ func TestCrashes(t *testing.T) {
 	}
 	points := map[string]string{
 		"01": "delivery stored", "02": "looked up", "03": "decoded", "04": "claimed", "05": "half a checkout", "06": "pulling",
-		"07": "container created", "08": "handed", "09": "followed", "10": "stop seen", "12": "artifacts partly taken", "13": "ended", "14": "ended",
+		"07": "container created", "08": "handed", "09": "followed", "10": "stop seen", "12": "artifacts partly taken", "13": "ended", "14": "before the end is told",
 		"15": "check created", "16": "comment acknowledged", "17": "refs moved", "18": "sandbox waits", "22": "source ready", "23": "done read", "24": "decided",
 	}
 	dir := t.TempDir()

@@ -48,7 +48,7 @@ type ending struct {
 	message string
 }
 
-// failed is an ending by the author's failure. It is an error only on its way through begin.
+// failed is an ending by the author's failure.
 func failed(phase, code, format string, args ...any) *ending {
 	return &ending{store.Failed, phase, code, fmt.Sprintf(format, args...)}
 }
@@ -57,8 +57,6 @@ func failed(phase, code, format string, args ...any) *ending {
 func fault(phase string, err error) *ending {
 	return &ending{store.Fault, phase, agent.CodeInternal, err.Error()}
 }
-
-func (e *ending) Error() string { return e.message }
 
 // What ends a build from outside.
 var (

@@ -51,13 +51,6 @@ type Action struct {
 	Identifier  string // at most 20; comes back when it is pressed
 }
 
-// Identifiers of the buttons.
-const (
-	ActionRerunFailed = "rerun_failed"
-	ActionRerunClean  = "rerun_clean"
-	ActionApprove     = "approve"
-)
-
 // A Report is one check of a commit, as a forge should show it, or one of the other kinds.
 type Report struct {
 	Kind       Kind   `json:",omitempty"`
@@ -149,9 +142,9 @@ func Render(b *store.Build, o Options) []Report {
 	own.Annotations, own.Title, own.Summary = list, title(b), summary(b, o, more)
 	if b.Done() {
 		if b.Status != store.Succeeded {
-			own.Actions = append(own.Actions, Action{"Re-run failed", "Repeat this build", ActionRerunFailed})
+			own.Actions = append(own.Actions, Action{"Re-run failed", "Repeat this build", store.ButtonRerun})
 		}
-		own.Actions = append(own.Actions, Action{"Re-run clean", "Repeat this build without its caches", ActionRerunClean})
+		own.Actions = append(own.Actions, Action{"Re-run clean", "Repeat this build without its caches", store.ButtonClean})
 	}
 	reports := []Report{own}
 	if o.Phases {
@@ -190,7 +183,7 @@ func RenderNotice(n *store.Notice, o Options) Report {
 		Started: n.Created, Completed: n.Created, Title: Plain(n.Title), Summary: text(cut(Plain(n.Reason), shownReason)),
 	}
 	if n.Conclusion == store.ActionRequired && n.Trigger.PullRequest != 0 {
-		r.Actions = []Action{{"Approve and build", "Build this commit of the pull request", ActionApprove}}
+		r.Actions = []Action{{"Approve and build", "Build this commit of the pull request", store.ButtonApprove}}
 	}
 	return r
 }

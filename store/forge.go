@@ -54,3 +54,10 @@ const (
 	ReactionAccepted Reaction = "eyes"
 	ReactionRefused  Reaction = "confused"
 )
+
+// Identifiers of the buttons of a check: what a forge is told with one comes back when it is pressed. At most 20 characters.
+const (
+	ButtonRerun   = "rerun_failed"
+	ButtonClean   = "rerun_clean" // without caches
+	ButtonApprove = "approve"
+)

@@ -149,7 +149,7 @@ func TestApproveOnThePage(t *testing.T) {
 func TestApproveButton(t *testing.T) {
 	press := func(d *desk, by store.Account, id, commit string) store.Delivery {
 		d.t.Helper()
-		return d.deliver(Event{Kind: Button, Repo: repo, Sender: by, ExternalID: id, Commit: commit, Action: buttonApprove, Summary: fmt.Sprint(d.n)})
+		return d.deliver(Event{Kind: Button, Repo: repo, Sender: by, ExternalID: id, Commit: commit, Action: store.ButtonApprove, Summary: fmt.Sprint(d.n)})
 	}
 	for name, tt := range map[string]struct {
 		by     store.Account
@@ -193,14 +193,14 @@ func TestButtons(t *testing.T) {
 		t.Helper()
 		return d.deliver(Event{Kind: Button, Repo: repo, Sender: by, ExternalID: first.ID, Commit: hash('a'), Action: action, Summary: fmt.Sprint(d.n)})
 	}
-	if got := press(eve, buttonRerun); got.Reason != "eve has no write access, which a re-run needs" {
+	if got := press(eve, store.ButtonRerun); got.Reason != "eve has no write access, which a re-run needs" {
 		t.Errorf("%+v", got)
 	}
 	if got := press(alice, "deploy"); got.Reason != `there is no button "deploy"` {
 		t.Errorf("%+v", got)
 	}
-	press(alice, buttonRerun)
-	press(alice, buttonClean)
+	press(alice, store.ButtonRerun)
+	press(alice, store.ButtonClean)
 	b := d.builds()
 	if len(b) != 3 || b[1].RerunOf != first.ID || b[1].Settings.Cache != "" || b[2].RerunOf != first.ID || b[2].Settings.Cache != store.CacheOff {
 		t.Errorf("%+v", b)

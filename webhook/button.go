@@ -9,13 +9,6 @@ import (
 	"buildsmith/store"
 )
 
-// Identifiers of the buttons of a check.
-const (
-	buttonRerun   = "rerun_failed"
-	buttonClean   = "rerun_clean"
-	buttonApprove = "approve"
-)
-
 // pressed decides on a click on one of the forge's buttons, or one of ours on a check. The click shows who pressed, not that he may.
 func (i *Intake) pressed(ctx context.Context, p *pending) (decision, error) {
 	e := &p.event
@@ -27,7 +20,7 @@ func (i *Intake) pressed(ctx context.Context, p *pending) (decision, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("asking what %s may do: %w", e.Sender.Login, err)
 	}
-	if e.Kind == Button && e.Action == buttonApprove {
+	if e.Kind == Button && e.Action == store.ButtonApprove {
 		return i.approveButton(ctx, p, forge, permission)
 	}
 	if permission < store.PermissionWrite {
@@ -36,10 +29,10 @@ func (i *Intake) pressed(ctx context.Context, p *pending) (decision, error) {
 	switch {
 	case e.Kind == RerunCommit:
 		return func(tx *store.Tx) (verdict, error) { return i.rerunCommit(tx, p) }, nil
-	case e.Kind == Button && e.Action != buttonRerun && e.Action != buttonClean:
+	case e.Kind == Button && e.Action != store.ButtonRerun && e.Action != store.ButtonClean:
 		return nothing("there is no button %.30q", e.Action), nil
 	}
-	clean := e.Kind == Button && e.Action == buttonClean
+	clean := e.Kind == Button && e.Action == store.ButtonClean
 	return func(tx *store.Tx) (verdict, error) { return i.rerunOne(tx, p, e.ExternalID, clean) }, nil
 }
 

@@ -53,7 +53,10 @@ func (r *Reporter) findOrphans(ctx context.Context) {
 			continue
 		}
 		var state store.RepoState
-		_ = r.Store.View(func(tx *store.Tx) (err error) { state, err = tx.RepoState(repo.Key()); return err })
+		if err := r.Store.View(func(tx *store.Tx) (err error) { state, err = tx.RepoState(repo.Key()); return err }); err != nil {
+			r.Log.Error("looking for checks that nobody finishes", "repo", repo.Name, "err", err)
+			return
+		}
 		if state.Repo.ID != "" && state.Repo.Installation != 0 {
 			repo = state.Repo
 		}

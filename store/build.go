@@ -280,7 +280,7 @@ type Repo struct {
 	WebURL        string `json:",omitempty"`
 	DefaultBranch string `json:",omitempty"`
 	Private       bool   `json:",omitempty"`
-	Installation  int64  `json:",omitempty"` // of the GitHub App
+	Installation  int64  `json:",omitempty"` // what it is reached by: see Installation
 }
 
 // Key names a repository for ever.

@@ -11,6 +11,7 @@ type PullRequest struct {
 	Head     string // full hash of its newest commit
 	HeadRef  string // refs/heads/..., in the repository it comes from
 	HeadRepo string // id of that repository, empty if it is gone
+	HeadName string // full name of that repository, where a forge must be asked for its commits there; empty elsewhere
 	BaseRef  string // refs/heads/...
 	Base     string // full hash of the base branch, as the pull request has it
 	Draft    bool
@@ -54,6 +55,9 @@ const (
 	ReactionAccepted Reaction = "eyes"
 	ReactionRefused  Reaction = "confused"
 )
+
+// CommentMark is in every comment of ours at a forge that shows HTML comments: people do not see a reference that nobody refers to.
+const CommentMark = "[//]: # (buildsmith:"
 
 // Identifiers of the buttons of a check: what a forge is told with one comes back when it is pressed. At most 20 characters.
 const (

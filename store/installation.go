@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// An Installation is the App's presence in an account of a forge, as the forge last told of it.
+// An Installation is what repositories of a forge are reached by, as the forge last told of it: the App's presence in an account, or
+// a credential.
 type Installation struct {
 	Forge     string
 	Host      string

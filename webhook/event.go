@@ -40,8 +40,10 @@ type Event struct {
 	Reason      string            // of Nothing: why it means nothing
 	Unknown     bool              // of Nothing: an event or action that this program does not know
 	Push        PushEvent         // of Push
+	Also        []PushEvent       // of Push: what the same delivery tells of other refs
 	Event       string            // of PullRequest and Release: CODEBUILD_WEBHOOK_EVENT
-	PullRequest store.PullRequest // of PullRequest
+	PullRequest store.PullRequest // of PullRequest: its hashes may be shortened, see Completer
+	Vague       bool              // of PullRequest: the forge tells that something of it changed, not what
 	Comment     store.Comment     // of Comment
 	ExternalID  string            // of RerunCheck and Button: id of the build or notice whose check it was
 	Commit      string            // of RerunCommit and Button

@@ -44,6 +44,12 @@ type Forge interface {
 	Acknowledge(ctx context.Context, r store.Repo, c store.Comment, with store.Reaction) error
 }
 
+// A Completer is a Forge whose deliveries name commits by shortened hashes.
+type Completer interface {
+	// Complete gives a pull request of a delivery its full hashes. The error wraps store.ErrNotFound if its newest commit is gone.
+	Complete(ctx context.Context, r store.Repo, pr *store.PullRequest) error
+}
+
 // A DeliveryLog is a forge that remembers what it sent, or could not send. A Source whose Forge implements it gets back what was missed.
 type DeliveryLog interface {
 	// Deliveries gives what the forge sent from a time on, newest first. Attempts of one delivery have one id.

@@ -16,21 +16,13 @@ type account struct {
 	many   time.Time   // when they were last too many for checks of phases
 }
 
-const (
-	// softCap is how many requests of an account that change something there are in an hour, beside those that are final. GitHub
-	// takes 500.
-	softCap = 400
-	// phasesCap is how many of them leave room for checks of phases.
-	phasesCap = 300
-)
-
-// wrote counts n requests.
-func (a *account) wrote(now time.Time, n int) {
+// wrote counts n requests. More than phases within an hour are too many for checks of phases.
+func (a *account) wrote(now time.Time, n, phases int) {
 	a.age(now)
 	for range n {
 		a.writes = append(a.writes, now)
 	}
-	if len(a.writes) > phasesCap {
+	if len(a.writes) > phases {
 		a.many = now
 	}
 }
@@ -40,13 +32,13 @@ func (a *account) age(now time.Time) {
 	a.writes = slices.DeleteFunc(a.writes, func(at time.Time) bool { return now.Sub(at) >= time.Hour || at.After(now) })
 }
 
-// full is how long what is not final has to wait for the hour's budget.
-func (a *account) full(now time.Time) time.Duration {
+// full is how long what is not final has to wait for the hour's budget, 0 if there is none.
+func (a *account) full(now time.Time, budget int) time.Duration {
 	a.age(now)
-	if len(a.writes) < softCap {
+	if budget == 0 || len(a.writes) < budget {
 		return 0
 	}
-	return a.writes[len(a.writes)-softCap].Add(time.Hour).Sub(now)
+	return a.writes[len(a.writes)-budget].Add(time.Hour).Sub(now)
 }
 
 // single reports whether new builds get one check each: there was no hour yet with few enough requests.

@@ -31,10 +31,9 @@ const (
 	rankChange
 )
 
-// cost is how many requests that change something a letter is.
-func (l *letter) cost() int {
-	const annotations = 50 // in a request of GitHub's
-	n := 1 + (max(1, len(l.report.Annotations))-1)/annotations
+// cost is how many requests that change something a letter is, at a forge that takes so many annotations in one.
+func (l *letter) cost(annotations int) int {
+	n := 1 + (max(1, len(l.report.Annotations))-1)/max(1, annotations)
 	if l.report.Kind == KindDeployment && l.told.Remote == "" {
 		n++
 	}
@@ -166,6 +165,7 @@ func (r *Reporter) open(look *reading, s store.Subject) (file dossier, err error
 		}
 		file.repo = now
 	}
+	byName := r.Publishers[file.repo.Forge].Habits().ByName
 	installation, _, err := tx.Installation(file.repo.Forge, file.repo.Host, file.repo.Installation)
 	if err != nil {
 		return file, err
@@ -180,7 +180,7 @@ func (r *Reporter) open(look *reading, s store.Subject) (file dossier, err error
 		return file, err
 	}
 	incomplete := r.incomplete(&file)
-	if r.Options.Statuses == StatusesOff && !r.Options.SummaryComment && !incomplete {
+	if r.Options.Statuses == StatusesOff && !r.Options.SummaryComment && !incomplete && !byName {
 		return file, nil
 	}
 	of, err := look.commit(file.repo, triggerOf(s).Commit)
@@ -274,6 +274,7 @@ func ahead(checks map[string]bool, all map[string]store.Told) map[string]bool {
 func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settled []settlement, left bool) {
 	publisher := r.Publishers[file.repo.Forge]
 	single := r.account(publisher, file.repo).single(now)
+	byName := publisher.Habits().ByName
 	instead := r.Options.Statuses == StatusesInstead && publisher.Has(KindStatus)
 	add := func(id string, report Report, told store.Told) {
 		digest := report.Digest()
@@ -301,7 +302,7 @@ func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settle
 		switch {
 		case !publisher.Has(report.Kind):
 			continue
-		case report.Kind == KindStatus && file.later:
+		case file.later && (report.Kind == KindStatus || byName && report.Kind != KindDeployment):
 			continue
 		case report.Kind == KindCheck && instead && !begun:
 			continue
@@ -362,6 +363,7 @@ func (r *Reporter) render(file *dossier) []Report {
 		return reports
 	}
 	o := r.Options
+	o.Figures = r.Publishers[file.repo.Forge].Has(KindReport)
 	o.Phases = true // write leaves out those that are not wanted
 	return Render(file.Build, o)
 }

@@ -42,6 +42,7 @@ const (
 	KindStatus     Kind = "status"     // a commit status: Name is its context, Title its description
 	KindComment    Kind = "comment"    // a comment on PullRequest: Summary is its text
 	KindDeployment Kind = "deployment" // a deployment of Commit to Environment
+	KindReport     Kind = "report"     // what came of a build, with Figures and Annotations, where checks have no room for them
 )
 
 // An Action is a button of a completed check.
@@ -69,10 +70,21 @@ type Report struct {
 	Actions     []Action     `json:",omitempty"`
 
 	PullRequest int                `json:",omitempty"` // of a comment
+	InReplyTo   int64              `json:",omitempty"` // of a comment: the comment that it answers
+	Figures     []Figure           `json:",omitempty"` // of a report, the most important first
 	Ref         string             `json:",omitempty"` // of a deployment: refs/heads/...
 	Environment *store.Environment `json:",omitempty"` // of a deployment
 
 	Phase bool `json:"-"` // it is the check of a phase
+}
+
+// A Figure is something that can be said of a build in a word or a number. One of Text, Duration, Percent and URL is set.
+type Figure struct {
+	Title    string
+	Text     string        `json:",omitempty"`
+	Duration time.Duration `json:",omitempty"`
+	Percent  *float64      `json:",omitempty"` // 0 to 100
+	URL      string        `json:",omitempty"` // with Text as its words
 }
 
 // An Annotation is a remark on a line of a file.
@@ -120,6 +132,7 @@ func (r *Report) Digest() string {
 // Options are how reports are rendered.
 type Options struct {
 	Phases         bool   // one check for each phase that has commands, beside that of the build
+	Figures        bool   // a report of a build that is over, beside its check
 	Statuses       string // StatusesOff, StatusesBeside or StatusesInstead
 	StatusContext  string // ContextCodeBuild, or a text with ContextVariables; empty for the name of the check
 	Region         string // of contexts in CodeBuild's form
@@ -158,6 +171,9 @@ func Render(b *store.Build, o Options) []Report {
 	if d, ok := deployment(b, o); ok {
 		reports = append(reports, d)
 	}
+	if o.Figures && b.Done() {
+		reports = append(reports, figures(b, own))
+	}
 	return reports
 }
 
@@ -191,7 +207,7 @@ func RenderNotice(n *store.Notice, o Options) Report {
 // RenderReply gives the report of a reply.
 func RenderReply(r *store.Reply) Report {
 	return Report{Kind: KindComment, Name: ReplyName, ExternalID: r.ID, Status: Completed, Conclusion: Success, Started: r.Created, Completed: r.Created,
-		PullRequest: r.PullRequest, Summary: r.Body}
+		PullRequest: r.PullRequest, InReplyTo: r.Comment, Summary: r.Body}
 }
 
 func buildState(b *store.Build) (status, conclusion string) {

@@ -30,8 +30,21 @@ type Publisher interface {
 	Has(kind Kind) bool
 	// Account names what shares one budget of requests, such as the installation of an App.
 	Account(r store.Repo) string
-	// Pace is how long to leave between two requests of an account, and how many may come at once after a rest.
-	Pace() (interval time.Duration, burst int)
+	// Habits are how the forge takes reports.
+	Habits() Habits
+}
+
+// Habits are how a forge takes reports. The zero value is that of one that minds nothing.
+type Habits struct {
+	Interval time.Duration // to leave between two requests of an account
+	Burst    int           // how many may come at once after a rest
+	// Hourly is how many requests of an account that change something there are in an hour, beside those that are final. Phases is how
+	// many of them leave room for checks of phases.
+	Hourly, Phases int
+	// Annotations is how many of them a request takes.
+	Annotations int
+	// ByName says that a check of a commit is known by its name alone: that of a later build takes the place of an earlier one's.
+	ByName bool
 }
 
 // ErrRefused says that a forge will never take a report.
@@ -243,8 +256,8 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 		if a.busy {
 			continue // it calls when it is done
 		}
-		interval, burst := publisher.Pace()
-		if pause := a.full(now); interval > 0 && pause > 0 && l.report.Status != Completed {
+		habits := publisher.Habits()
+		if pause := a.full(now, habits.Hourly); pause > 0 && l.report.Status != Completed {
 			if key := l.id + "\x00" + l.report.Key(); !r.held[key] {
 				r.held[key] = true
 				r.HeldBack.Add(1)
@@ -252,14 +265,14 @@ func (r *Reporter) look(ctx context.Context, sending *sync.WaitGroup) (time.Dura
 			wait = min(wait, pause)
 			continue
 		}
-		if pause := a.take(now, interval, burst, l.rank == rankEnd); pause > 0 {
+		if pause := a.take(now, habits.Interval, habits.Burst, l.rank == rankEnd); pause > 0 {
 			wait = min(wait, pause)
 			continue
 		}
 		a.busy = true
 		delete(r.held, l.id+"\x00"+l.report.Key())
-		if interval > 0 {
-			a.wrote(now, l.cost())
+		if habits.Hourly > 0 {
+			a.wrote(now, l.cost(habits.Annotations), habits.Phases)
 		}
 		sending.Go(func() {
 			tell := r.send

@@ -27,6 +27,8 @@ type board struct {
 	lose    bool // the answer of the next create
 	pace    time.Duration
 	burst   int // 2
+	byName  bool
+	reports bool // it has a place for reports
 }
 
 func (b *board) did(op string, r *Report) error {
@@ -80,9 +82,25 @@ func (b *board) Find(_ context.Context, _ store.Repo, r *Report) (string, error)
 	return "", nil
 }
 
-func (b *board) Has(kind Kind) bool          { return kind == KindCheck || kind != b.lacks }
+func (b *board) Has(kind Kind) bool {
+	if kind == KindReport {
+		return b.reports
+	}
+	return kind == KindCheck || kind != b.lacks
+}
 func (b *board) Account(r store.Repo) string { return r.ID }
-func (b *board) Pace() (time.Duration, int)  { return b.pace, cmp.Or(b.burst, 2) }
+func (b *board) Habits() Habits {
+	if b.pace == 0 {
+		return Habits{ByName: b.byName}
+	}
+	return Habits{Interval: b.pace, Burst: cmp.Or(b.burst, 2), Hourly: softCap, Phases: phasesCap, Annotations: 50, ByName: b.byName}
+}
+
+// What the board takes in an hour.
+const (
+	softCap   = 400
+	phasesCap = 300
+)
 
 func (b *board) shown() map[string]string {
 	b.mu.Lock()

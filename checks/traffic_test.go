@@ -22,7 +22,7 @@ func TestSoftCap(t *testing.T) {
 	o := newOffice(t)
 	o.board.pace, o.board.burst = time.Millisecond, 100
 	o.start()
-	o.prepare(func(a *account) { a.wrote(begin, softCap) })
+	o.prepare(func(a *account) { a.wrote(begin, softCap, phasesCap) })
 	b, waiting := o.submit("c"), o.submit("d")
 	o.change(b.ID, func(b *store.Build) { b.End(store.Succeeded, begin) })
 	o.shows(map[string]string{b.ID: "completed success"})
@@ -52,7 +52,7 @@ func TestSingle(t *testing.T) {
 	o.change(first.ID, phases)
 	o.shows(map[string]string{first.ID: "in_progress", first.ID + "/BUILD": "in_progress", first.ID + "/POST_BUILD": "queued"})
 	o.silent()
-	o.prepare(func(a *account) { a.wrote(begin, phasesCap) })
+	o.prepare(func(a *account) { a.wrote(begin, phasesCap, phasesCap) })
 	if got := o.reporter.Single(); !slices.Equal(got, []string{"test 1"}) {
 		t.Errorf("single: %v", got)
 	}
@@ -127,12 +127,12 @@ func TestOrder(t *testing.T) {
 	}
 	for n, want := range map[int]int{0: 1, 1: 1, 50: 1, 51: 2, 500: 10} {
 		l := letter{report: Report{Annotations: make([]Annotation, n)}}
-		if got := l.cost(); got != want {
+		if got := l.cost(50); got != want {
 			t.Errorf("%d annotations cost %d, want %d", n, got, want)
 		}
 	}
-	if l := (letter{report: Report{Kind: KindDeployment}}); l.cost() != 2 {
-		t.Errorf("a deployment costs %d", l.cost())
+	if l := (letter{report: Report{Kind: KindDeployment}}); l.cost(50) != 2 {
+		t.Errorf("a deployment costs %d", l.cost(50))
 	}
 }
 

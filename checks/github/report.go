@@ -258,12 +258,14 @@ func (a *App) Unfinished(ctx context.Context, r store.Repo, commit string) (list
 	return list, nil
 }
 
-// Has implements checks.Publisher.
-func (a *App) Has(checks.Kind) bool { return true }
+// Has implements checks.Publisher. A check says all that a report could.
+func (a *App) Has(kind checks.Kind) bool { return kind != checks.KindReport }
 
 // Account implements checks.Publisher.
 func (a *App) Account(r store.Repo) string { return strconv.FormatInt(r.Installation, 10) }
 
-// Pace implements checks.Publisher. GitHub asks for a second between requests that write.
+// Habits implements checks.Publisher. GitHub asks for a second between requests that write, and takes 500 in an hour.
 // https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
-func (a *App) Pace() (time.Duration, int) { return time.Second, 5 }
+func (a *App) Habits() checks.Habits {
+	return checks.Habits{Interval: time.Second, Burst: 5, Hourly: 400, Phases: 300, Annotations: maxAnnotations}
+}

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"buildsmith/checks"
 	"buildsmith/store"
@@ -162,5 +161,5 @@ func (Publisher) Has(kind checks.Kind) bool { return kind == checks.KindCheck }
 // Account implements checks.Publisher.
 func (Publisher) Account(r store.Repo) string { return r.ID }
 
-// Pace implements checks.Publisher: nobody minds.
-func (Publisher) Pace() (time.Duration, int) { return 0, 0 }
+// Habits implements checks.Publisher: nobody minds.
+func (Publisher) Habits() checks.Habits { return checks.Habits{} }

@@ -48,8 +48,8 @@ func (b *bench) withGit() *repository {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.config.Source = runner.GitSource{Mirrors: mirrors, Remote: func(store.Repo) (source.Remote, error) {
-		return source.Remote{Key: "shop", URL: "http://ci.example.org/git/shop.git", Path: r.bare}, nil
+	b.config.Source = runner.GitSource{Mirrors: mirrors, Where: func(_ store.Repo, t *store.Trigger) (source.Remote, source.Want, error) {
+		return source.Remote{Key: "shop", URL: "http://ci.example.org/git/shop.git", Path: r.bare}, source.Want{Commit: t.Commit}, nil
 	}}
 	return r
 }
@@ -146,7 +146,7 @@ func TestChangedFiles(t *testing.T) {
 	base := r.commit("refs/heads/main")
 	b.write("b", "1")
 	head := r.commit("refs/pull/7/head")
-	got, err := b.config.Source.(runner.GitSource).ChangedFiles(t.Context(), testRepo, 7, base, head)
+	got, err := b.config.Source.(runner.GitSource).ChangedFiles(t.Context(), testRepo, &store.Trigger{Commit: head, PullRequest: 7}, base)
 	if err != nil || len(got) != 1 || got[0] != "b" {
 		t.Errorf("%q, %v", got, err)
 	}

@@ -44,44 +44,36 @@ type Tree interface {
 // GitSource checks commits out by way of mirrors.
 type GitSource struct {
 	Mirrors *source.Mirrors
-	Remote  func(store.Repo) (source.Remote, error) // where a repository's commits come from
+	// Where gives where a repository's commits come from, and how the commit of a trigger is wanted there.
+	Where func(store.Repo, *store.Trigger) (source.Remote, source.Want, error)
 }
 
 // Open implements Source.
 func (g GitSource) Open(ctx context.Context, b *store.Build) (Tree, error) {
-	remote, err := g.Remote(b.Repo)
+	lease, want, err := g.lease(ctx, b.Repo, &b.Trigger)
 	if err != nil {
 		return nil, err
 	}
-	lease, err := g.Mirrors.Lease(ctx, remote)
-	if err != nil {
-		return nil, err
-	}
-	return gitTree{lease, want(b.Trigger.Commit, b.Trigger.PullRequest)}, nil
+	return gitTree{lease, want}, nil
 }
 
-// want is a commit, which a pull request may be the only one to lead to; 0 for none.
-func want(commit string, pull int) source.Want {
-	w := source.Want{Commit: commit}
-	if pull > 0 {
-		w.Refs = []string{fmt.Sprintf("refs/pull/%d/head", pull)}
-	}
-	return w
-}
-
-// ChangedFiles are the names of the files that a commit changes: see source.Lease.ChangedFiles. pull is the number of the pull
-// request that it is of, or 0.
-func (g GitSource) ChangedFiles(ctx context.Context, r store.Repo, pull int, base, commit string) ([]string, error) {
-	remote, err := g.Remote(r)
+func (g GitSource) lease(ctx context.Context, r store.Repo, t *store.Trigger) (*source.Lease, source.Want, error) {
+	remote, want, err := g.Where(r, t)
 	if err != nil {
-		return nil, err
+		return nil, want, err
 	}
 	lease, err := g.Mirrors.Lease(ctx, remote)
+	return lease, want, err
+}
+
+// ChangedFiles are the names of the files that the commit of a trigger changes: see source.Lease.ChangedFiles.
+func (g GitSource) ChangedFiles(ctx context.Context, r store.Repo, t *store.Trigger, base string) ([]string, error) {
+	lease, want, err := g.lease(ctx, r, t)
 	if err != nil {
 		return nil, err
 	}
 	defer lease.Release()
-	return lease.ChangedFiles(ctx, want(commit, pull), base)
+	return lease.ChangedFiles(ctx, want, base)
 }
 
 type gitTree struct {

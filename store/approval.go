@@ -63,12 +63,19 @@ type Pull struct {
 	Head    string
 	Seen    time.Time // when the head was first seen here: dates of Git can be forged
 	HeadRef string    // refs/heads/...
+	BaseRef string    `json:",omitempty"`
+	Draft   bool      `json:",omitempty"`
 	Fork    bool
 	Open    bool
 	Updated time.Time // by the forge's clock; zero if it does not tell
 }
 
 func pullKey(r Repo, number int) []byte { return fmt.Appendf(nil, "%s\x00%d", r.Key(), number) }
+
+// Pull is what is remembered of a pull request; ok is false if it was never seen.
+func (tx *Tx) Pull(r Repo, number int) (p Pull, ok bool, err error) {
+	return get[Pull](tx, bucketPulls, pullKey(r, number))
+}
 
 // SeePull records a pull request as the forge had it at the time of Updated, and gives what is known of it then: what is known of
 // a later time stays, for deliveries may come late.
@@ -78,7 +85,7 @@ func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
 	if err != nil || pr.Updated.Before(before.Updated) && !pr.Updated.IsZero() {
 		return before, err
 	}
-	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, Fork: pr.HeadRepo != r.ID, Open: pr.Open, Updated: pr.Updated}
+	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, BaseRef: pr.BaseRef, Draft: pr.Draft, Fork: pr.HeadRepo != r.ID, Open: pr.Open, Updated: pr.Updated}
 	if p.Updated.IsZero() {
 		p.Updated = before.Updated
 	}

@@ -315,6 +315,7 @@ type Trigger struct {
 	BaseRef       string `json:",omitempty"` // of a pull request
 	Prev          string `json:",omitempty"` // the hash before a push, zeros for a new ref
 	PullRequest   int    `json:",omitempty"`
+	HeadName      string `json:",omitempty"` // of a pull request: see PullRequest.HeadName
 	Fork          bool   `json:",omitempty"` // the commit comes from another repository, or from somebody without write access: no secrets, no cache writes
 	Title         string `json:",omitempty"` // first line of the commit message or title of the pull request
 	Actor         Account

@@ -15,6 +15,9 @@ import (
 // ErrNotFound says that there is no such thing, or no longer.
 var ErrNotFound = errors.New("not found")
 
+// ErrForbidden says that a forge does not let us ask, which no later time changes: a right is missing, and the error's text names it.
+var ErrForbidden = errors.New("not allowed to ask")
+
 // A RepoState is what the store remembers of a repository.
 type RepoState struct {
 	Repo  Repo

@@ -17,7 +17,7 @@ func (i *Intake) pressed(ctx context.Context, p *pending) (decision, error) {
 		return nil, err
 	}
 	permission, err := forge.Permission(ctx, e.Repo, e.Sender)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrForbidden) {
 		return nil, fmt.Errorf("asking what %s may do: %w", e.Sender.Login, err)
 	}
 	if e.Kind == Button && e.Action == store.ButtonApprove {

@@ -103,8 +103,8 @@ const specName = "buildspec.yml"
 const nearMiss = "buildspec.yaml"
 
 // candidates gives the projects of a repository that a commit concerns. A repository that is its own project and has no buildspec
-// in the commit is none, and the reason says so; unless it was one before: branch protection may wait for its check.
-func (i *Intake) candidates(ctx context.Context, r store.Repo, commit string) (list []candidate, reason string, err error) {
+// in the commit, which lies in the repository at, is none, and the reason says so; unless it was one before: branch protection may wait for its check.
+func (i *Intake) candidates(ctx context.Context, r, at store.Repo, commit string) (list []candidate, reason string, err error) {
 	projects, reason, err := i.projectsOf(r)
 	if err != nil {
 		return nil, "", err
@@ -119,7 +119,7 @@ func (i *Intake) candidates(ctx context.Context, r store.Repo, commit string) (l
 	if err != nil {
 		return nil, "", err
 	}
-	id, err := forge.FileID(ctx, r, commit, specName)
+	id, err := forge.FileID(ctx, at, commit, specName)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, "", fmt.Errorf("looking for %s: %w", specName, err)
 	}
@@ -127,7 +127,7 @@ func (i *Intake) candidates(ctx context.Context, r store.Repo, commit string) (l
 		return list, "", nil
 	}
 	reason = fmt.Sprintf("there is no %s in commit %.12s", specName, commit)
-	if near, err := forge.FileID(ctx, r, commit, nearMiss); err != nil && !errors.Is(err, store.ErrNotFound) {
+	if near, err := forge.FileID(ctx, at, commit, nearMiss); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, "", fmt.Errorf("looking for %s: %w", nearMiss, err)
 	} else if near != "" {
 		reason += ": " + nearMiss + " is there, but the name is " + specName

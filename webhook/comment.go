@@ -15,6 +15,7 @@ import (
 type asker struct {
 	account    store.Account
 	permission store.Permission
+	unasked    string // why nobody knows the permission, which is none then
 	author     bool // of the pull request
 	approved   bool // the head is
 	held       string
@@ -61,7 +62,10 @@ func (i *Intake) comment(ctx context.Context, p *pending) (decision, error) {
 func (i *Intake) ask(ctx context.Context, forge Forge, e *Event) (*asker, error) {
 	a := &asker{account: e.Comment.Author}
 	var err error
-	if a.permission, err = forge.Permission(ctx, e.Repo, a.account); err != nil && !errors.Is(err, store.ErrNotFound) {
+	a.permission, err = forge.Permission(ctx, e.Repo, a.account)
+	if errors.Is(err, store.ErrForbidden) {
+		a.unasked = err.Error()
+	} else if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("asking what %s may do: %w", a.account.Login, err)
 	}
 	a.pr, err = forge.PullRequest(ctx, e.Repo, e.Comment.PullRequest)
@@ -77,7 +81,7 @@ func (i *Intake) ask(ctx context.Context, forge Forge, e *Event) (*asker, error)
 		return a, nil
 	}
 	a.author = a.account.ID != "" && a.account.ID == a.pr.Author.ID
-	if a.list, a.reason, err = i.candidates(ctx, e.Repo, a.pr.Head); err != nil {
+	if a.list, a.reason, err = i.candidates(ctx, e.Repo, headOf(e.Repo, &a.pr), a.pr.Head); err != nil {
 		return nil, err
 	}
 	if err := i.guard(ctx, e.Repo, &a.pr, a.list); err != nil {
@@ -98,6 +102,9 @@ func (i *Intake) ask(ctx context.Context, forge Forge, e *Event) (*asker, error)
 // mayNot says why a command is refused, in a sentence or two; empty if it is not.
 func mayNot(c *command, a *asker) string {
 	needs := func(what string) string {
+		if a.unasked != "" {
+			return fmt.Sprintf("`%s` needs %s, and what `%s` may do cannot be asked: %s.", c.verb, what, a.account.Login, a.unasked)
+		}
 		return fmt.Sprintf("`%s` needs %s; `%s` has %s access.", c.verb, what, a.account.Login, roleWord(a.permission))
 	}
 	switch {
@@ -308,7 +315,7 @@ func (i *Intake) obey(tx *store.Tx, p *pending, a *asker, c command) (builds []s
 // build does a test or a rerun, for each project that is meant.
 func (i *Intake) build(tx *store.Tx, p *pending, a *asker, c command) (builds []string, says string, refusal bool, err error) {
 	e := &p.event
-	t := pullRequestTrigger(e.Repo, &a.pr, store.EventPullRequestUpdated)
+	t := i.pullTrigger(e.Repo, &a.pr, store.EventPullRequestUpdated)
 	t.Automatic, t.Actor, t.Initiator, t.Delivery = false, e.Sender, initiator(p.delivery), p.delivery.Seq
 	if a.held != "" {
 		// What was approved when the comment came may be revoked now.

@@ -13,6 +13,42 @@ import (
 // queueBranch is where the branches of GitHub's merge queue lie. Their merge groups are built, not their pushes.
 const queueBranch = "refs/heads/gh-readonly-queue/"
 
+// pushes decides on all changes that a delivery tells of: each by itself, and all together.
+func (i *Intake) pushes(ctx context.Context, p *pending) (decision, error) {
+	if len(p.event.Also) == 0 {
+		return i.push(ctx, p)
+	}
+	var all []decision
+	var refs []string
+	for _, change := range append([]PushEvent{p.event.Push}, p.event.Also...) {
+		one := *p
+		one.event.Push, one.event.Also = change, nil
+		decide, err := i.push(ctx, &one)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", shortRef(change.Ref), err)
+		}
+		all, refs = append(all, decide), append(refs, shortRef(change.Ref))
+	}
+	return func(tx *store.Tx) (v verdict, err error) {
+		var reasons []string
+		for n, decide := range all {
+			one, err := decide(tx)
+			if err != nil {
+				return v, err
+			}
+			v.builds = append(v.builds, one.builds...)
+			if one.reason != "" {
+				reasons = append(reasons, refs[n]+": "+one.reason)
+			}
+		}
+		v.reason = clip(strings.Join(reasons, " "), maxReason)
+		return v, nil
+	}, nil
+}
+
+// maxReason is how many bytes a reason may have that is made of several.
+const maxReason = 2000
+
 // push decides on a change of a ref.
 func (i *Intake) push(ctx context.Context, p *pending) (decision, error) {
 	e := &p.event
@@ -26,7 +62,7 @@ func (i *Intake) push(ctx context.Context, p *pending) (decision, error) {
 	case !store.ValidRef(e.Push.Ref) || !store.ValidHash(e.Push.After):
 		return nothing("%q at %q is no valid ref or commit", e.Push.Ref, e.Push.After), nil
 	}
-	list, reason, err := i.candidates(ctx, e.Repo, e.Push.After)
+	list, reason, err := i.candidates(ctx, e.Repo, e.Repo, e.Push.After)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +72,7 @@ func (i *Intake) push(ctx context.Context, p *pending) (decision, error) {
 	}
 	s := SubjectOf(e)
 	s.Message = &e.Push.Message
-	if files := i.files(e.Repo, 0, e.Push.Before, e.Push.After); files != nil {
+	if files := i.files(e.Repo, &store.Trigger{Commit: e.Push.After}, e.Push.Before); files != nil {
 		s.Files = files // the payload's may not be all
 	}
 	if err := filter(ctx, list, &s); err != nil {
@@ -48,8 +84,8 @@ func (i *Intake) push(ctx context.Context, p *pending) (decision, error) {
 	}}), nil
 }
 
-// files gives the question for the changed files between two commits; nil if nobody can answer it.
-func (i *Intake) files(r store.Repo, pull int, base, head string) func(context.Context) ([]string, error) {
+// files gives the question for the files that differ between a commit and that of a trigger; nil if nobody can answer it.
+func (i *Intake) files(r store.Repo, t *store.Trigger, base string) func(context.Context) ([]string, error) {
 	if i.ChangedFiles == nil {
 		return nil
 	}
@@ -57,7 +93,7 @@ func (i *Intake) files(r store.Repo, pull int, base, head string) func(context.C
 		base = ""
 	}
 	return func(ctx context.Context) ([]string, error) {
-		files, err := i.ChangedFiles(ctx, r, pull, base, head)
+		files, err := i.ChangedFiles(ctx, r, t, base)
 		if errors.Is(err, store.ErrNotFound) { // the commit is gone; the build will say so
 			return nil, nil
 		}
@@ -121,13 +157,13 @@ func (i *Intake) mergeGroup(ctx context.Context, p *pending) (decision, error) {
 	if !store.ValidHash(g.Head) || !store.ValidRef(g.HeadRef) || !store.ValidRef(g.BaseRef) {
 		return nothing("the merge group has no valid head or base"), nil
 	}
-	list, reason, err := i.candidates(ctx, e.Repo, g.Head)
+	list, reason, err := i.candidates(ctx, e.Repo, e.Repo, g.Head)
 	if err != nil {
 		return nil, err
 	}
 	s := SubjectOf(e)
 	s.Message = &g.Message
-	s.Files = i.files(e.Repo, 0, g.Base, g.Head)
+	s.Files = i.files(e.Repo, &store.Trigger{Commit: g.Head}, g.Base)
 	if err := filter(ctx, list, &s); err != nil {
 		return nil, err
 	}

@@ -46,9 +46,9 @@ func (d *desk) pull(pr store.PullRequest, event string) store.Delivery {
 func TestFiltersDecide(t *testing.T) {
 	only := Project{Name: "app", Filters: filters(t, group("EVENT", "PUSH", "HEAD_REF", "^refs/heads/main$"), group("EVENT", "PULL_REQUEST_CREATED", "FILE_PATH", "^src/"))}
 	d := newDesk(t, only)
-	d.intake.ChangedFiles = func(_ context.Context, _ store.Repo, pull int, base, head string) ([]string, error) {
-		if pull != 12 || base != hash('1') || head != hash('b') {
-			t.Errorf("files of %d %s %s", pull, base, head)
+	d.intake.ChangedFiles = func(_ context.Context, _ store.Repo, of *store.Trigger, base string) ([]string, error) {
+		if of.PullRequest != 12 || base != hash('1') || of.Commit != hash('b') {
+			t.Errorf("files of %+v %s", of, base)
 		}
 		return []string{"docs/a.md"}, nil
 	}
@@ -77,7 +77,7 @@ func TestFiltersDecide(t *testing.T) {
 		t.Error("main is not built")
 	}
 	// Files that nobody can tell now are asked for again.
-	d.intake.ChangedFiles = func(context.Context, store.Repo, int, string, string) ([]string, error) {
+	d.intake.ChangedFiles = func(context.Context, store.Repo, *store.Trigger, string) ([]string, error) {
 		return nil, errors.New("502")
 	}
 	pr = pulled(13, hash('f'), alice, repo.ID)

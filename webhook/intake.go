@@ -18,7 +18,7 @@ const (
 	maxKeptOfKey = 10   // those of one repository
 	maxWorkers   = 8    // repositories at a time
 
-	lookupTime  = 30 * time.Second // for all questions of one try
+	lookupTime  = 30 * time.Second // for all questions of one try, for each change that the delivery tells of
 	firstRetry  = 5 * time.Second
 	lastRetry   = 10 * time.Minute
 	longestWait = 2 * time.Hour // for a forge that takes nothing
@@ -283,7 +283,7 @@ func (i *Intake) handle(ctx context.Context, p *pending) {
 		i.postpone(p, p.unread)
 		return
 	}
-	asking, cancel := context.WithTimeout(ctx, lookupTime)
+	asking, cancel := context.WithTimeout(ctx, lookupTime*time.Duration(1+min(len(p.event.Also), 100)))
 	defer cancel()
 	decision, err := i.prepare(asking, p)
 	if ctx.Err() != nil {
@@ -421,7 +421,7 @@ func (i *Intake) prepare(ctx context.Context, p *pending) (decision, error) {
 	case Ping:
 		return nothing("the webhook works"), nil
 	case Push:
-		return i.push(ctx, p)
+		return i.pushes(ctx, p)
 	case PullRequest:
 		return i.pullRequest(ctx, p)
 	case MergeGroup:

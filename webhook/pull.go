@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"buildsmith/store"
 )
@@ -14,13 +15,21 @@ import (
 func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) {
 	e := &p.event
 	pr := &e.PullRequest
+	if same, err := i.sameAsKnown(e); err != nil {
+		return nil, err
+	} else if same {
+		return nothing("nothing changed of pull request %d that is built", pr.Number), nil
+	}
+	if gone, err := i.complete(ctx, e); err != nil || gone {
+		return nothing("the newest commit of pull request %d is gone, or lies in a repository that cannot be read from here", pr.Number), err
+	}
 	if !store.ValidHash(pr.Head) || !store.ValidRef(pr.HeadRef) || !store.ValidRef(pr.BaseRef) {
 		return nothing("pull request %d has no valid head or base", pr.Number), nil
 	}
 	if !ofChange(e.Event) {
 		return i.closed(ctx, p)
 	}
-	t := pullRequestTrigger(e.Repo, pr, e.Event)
+	t := i.pullTrigger(e.Repo, pr, e.Event)
 	if covered, err := i.allCovered(e.Repo, t); err != nil {
 		return nil, err
 	} else if covered {
@@ -30,7 +39,7 @@ func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) 
 		}
 		return i.settle(p, prepared{list: list, trigger: t, pull: pr, speaks: true}), nil
 	}
-	list, reason, err := i.candidates(ctx, e.Repo, pr.Head)
+	list, reason, err := i.candidates(ctx, e.Repo, headOf(e.Repo, pr), pr.Head)
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +49,41 @@ func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) 
 		}
 	}
 	return i.settle(p, prepared{list: list, trigger: t, pull: pr, speaks: true, prefix: reason}), nil
+}
+
+// complete gives the pull request of an event its full hashes, if its forge shortens them. It reports whether its commit is gone.
+func (i *Intake) complete(ctx context.Context, e *Event) (gone bool, err error) {
+	forge, err := i.forge(e.Repo)
+	if err != nil {
+		return false, err
+	}
+	completer, ok := forge.(Completer)
+	if !ok {
+		return false, nil
+	}
+	err = completer.Complete(ctx, e.Repo, &e.PullRequest)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for the commits of pull request %d: %w", e.PullRequest.Number, err)
+	}
+	return false, nil
+}
+
+// sameAsKnown reports whether an event of which the forge says only that a pull request changed tells nothing new of it that matters
+// here.
+func (i *Intake) sameAsKnown(e *Event) (same bool, err error) {
+	if !e.Vague {
+		return false, nil
+	}
+	pr := &e.PullRequest
+	err = i.Store.View(func(tx *store.Tx) error {
+		known, ok, err := tx.Pull(e.Repo, pr.Number)
+		same = ok && pr.Head != "" && strings.HasPrefix(known.Head, pr.Head) && known.BaseRef == pr.BaseRef && known.Draft == pr.Draft && known.Open == pr.Open
+		return err
+	})
+	return same, err
 }
 
 func candidatesOf(projects []Project) []candidate {
@@ -63,14 +107,15 @@ func (i *Intake) review(ctx context.Context, e *Event, list []candidate) error {
 	if err != nil {
 		return err
 	}
-	commit, err := forge.Commit(ctx, e.Repo, pr.Head)
+	commit, err := forge.Commit(ctx, headOf(e.Repo, pr), pr.Head)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("looking at commit %s: %w", pr.Head, err)
 	}
 	skipByMessage(list, pr.Head, commit.Message)
 	s := SubjectOf(e)
 	s.Message = &commit.Message
-	s.Files = i.files(e.Repo, pr.Number, pr.Base, pr.Head)
+	t := i.pullTrigger(e.Repo, pr, "")
+	s.Files = i.files(e.Repo, &t, pr.Base)
 	if err := filter(ctx, list, &s); err != nil {
 		return err
 	}
@@ -123,7 +168,7 @@ func (i *Intake) changesSpec(ctx context.Context, r store.Repo, pr *store.PullRe
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", fmt.Errorf("looking for %s: %w", name, err)
 	}
-	after, err := forge.FileID(ctx, r, pr.Head, name)
+	after, err := forge.FileID(ctx, headOf(r, pr), pr.Head, name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", fmt.Errorf("looking for %s: %w", name, err)
 	}
@@ -148,11 +193,23 @@ func (i *Intake) allCovered(r store.Repo, t store.Trigger) (covered bool, err er
 	return covered, err
 }
 
-func pullRequestTrigger(r store.Repo, pr *store.PullRequest, event string) store.Trigger {
-	return store.Trigger{
-		Event: event, Automatic: true, Commit: pr.Head, SourceVersion: fmt.Sprintf("pr/%d", pr.Number), HeadRef: pr.HeadRef,
+// headOf is the repository that the head of a pull request is asked for in: at some forges a fork's own.
+func headOf(r store.Repo, pr *store.PullRequest) store.Repo {
+	if pr.HeadName != "" && pr.HeadRepo != r.ID {
+		r.ID, r.Name = pr.HeadRepo, pr.HeadName
+	}
+	return r
+}
+
+func (i *Intake) pullTrigger(r store.Repo, pr *store.PullRequest, event string) store.Trigger {
+	t := store.Trigger{
+		Event: event, Automatic: true, Commit: pr.Head, SourceVersion: fmt.Sprintf("pr/%d", pr.Number), HeadRef: pr.HeadRef, HeadName: pr.HeadName,
 		BaseRef: pr.BaseRef, BaseCommit: pr.Base, PullRequest: pr.Number, Fork: pr.HeadRepo != r.ID, Title: firstLine(pr.Title),
 	}
+	if source := i.source(r.Forge); source != nil && source.PullByCommit {
+		t.SourceVersion = pr.Head
+	}
+	return t
 }
 
 // stranger says why a pull request starts nothing by itself; empty if it may. What its author may do is asked of the
@@ -166,6 +223,9 @@ func (i *Intake) stranger(ctx context.Context, r store.Repo, pr *store.PullReque
 		return "", err
 	}
 	permission, err := forge.Permission(ctx, r, pr.Author)
+	if errors.Is(err, store.ErrForbidden) {
+		return "", nil // the commit lies in a branch of the repository, where only those who may write put it
+	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", fmt.Errorf("asking what %s may do: %w", pr.Author.Login, err)
 	}
@@ -192,14 +252,15 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 	e := &p.event
 	pr := &e.PullRequest
 	what := fmt.Sprintf("pull request %d was closed", pr.Number)
-	t := pullRequestTrigger(e.Repo, pr, e.Event)
+	t := i.pullTrigger(e.Repo, pr, e.Event)
 	projects, reason, err := i.projectsOf(e.Repo)
 	if err != nil {
 		return nil, err
 	}
 	list := candidatesOf(projects)
 	s := SubjectOf(e)
-	s.Files = i.files(e.Repo, pr.Number, pr.Base, pr.Head)
+	head := t
+	s.Files = i.files(e.Repo, &head, pr.Base)
 	if err := filter(ctx, list, &s); err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ func (i *Intake) pullVersion(ctx context.Context, forge Forge, r store.Repo, pro
 	case !store.ValidHash(pr.Head) || !store.ValidRef(pr.HeadRef) || !store.ValidRef(pr.BaseRef):
 		return t, fmt.Sprintf("pull request %d has no valid head or base", number), nil
 	}
-	t = pullRequestTrigger(r, &pr, "")
+	t = i.pullTrigger(r, &pr, "")
 	t.Automatic = false
 	list := []candidate{{project: project, skip: "what it changes is not asked"}}
 	if err := i.guard(ctx, r, &pr, list); err != nil {

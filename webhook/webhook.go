@@ -28,10 +28,14 @@ import (
 
 // A Forge is what intake must ask of a forge. The error of a question wraps store.ErrNotFound if there is no such thing;
 // any other error means that the question is to be asked again later.
+//
+// Of a pull request whose head lies in another repository, that one is asked for its commits and files if the pull request has a
+// HeadName: by its ID and Name, and otherwise as the pull request's own.
 type Forge interface {
 	// PullRequest gives a pull request as it is now.
 	PullRequest(ctx context.Context, r store.Repo, number int) (store.PullRequest, error)
-	// Permission gives what a person may do in a repository now. Somebody unknown there may do nothing.
+	// Permission gives what a person may do in a repository now. Somebody unknown there may do nothing. The error wraps
+	// store.ErrForbidden if nobody lets us ask.
 	Permission(ctx context.Context, r store.Repo, who store.Account) (store.Permission, error)
 	// Commit gives the commit that a branch, tag, ref, hash or pr/<n> names; the default branch's newest for the empty one.
 	Commit(ctx context.Context, r store.Repo, version string) (store.Commit, error)
@@ -60,6 +64,25 @@ type DeliveryLog interface {
 	Fetch(ctx context.Context, s Sent) (header http.Header, body []byte, err error)
 }
 
+// A Looker is a forge that does not remember what it sent, but shows how its repositories stand. What was not delivered is found by
+// looking at them every now and then.
+type Looker interface {
+	// Repositories gives the repositories that the server builds, as they are called now.
+	Repositories(ctx context.Context) ([]store.Repo, error)
+	// Look gives the branches, tags and open pull requests of a repository, with full hashes.
+	Look(ctx context.Context, r store.Repo) (Standing, error)
+	// Comments gives the comments on a pull request that were made since a time, oldest first, but our own.
+	Comments(ctx context.Context, r store.Repo, number int, since time.Time) ([]store.Comment, error)
+}
+
+// A Standing is how a repository stands.
+type Standing struct {
+	Refs  map[string]string // full name, such as refs/heads/main, to the hash of the commit
+	Pulls []store.PullRequest
+	// Part says that there are more refs or pull requests than were asked for: those that are missing need not be gone.
+	Part bool
+}
+
 // A Sent is one attempt of a forge to deliver.
 type Sent = store.Sent
 
@@ -76,6 +99,8 @@ type Source struct {
 	// Decode says what a delivery means. It asks nobody. An error means that it can mean nothing.
 	Decode func(event string, body []byte) (Event, error)
 	Forge  Forge
+	// PullByCommit says that CODEBUILD_SOURCE_VERSION of a pull request's build is its commit, as CodeBuild has it at this forge.
+	PullByCommit bool
 	// Fetch is for a forge that cannot reach the server: its deliveries are fetched. The Forge must be a DeliveryLog.
 	Fetch bool
 }
@@ -102,10 +127,10 @@ type Config struct {
 	Settings store.Settings
 	Rules    Rules // likewise
 	Commands Commands
-	// ChangedFiles gives the names of the files that differ between the commit that base and head have in common and head;
-	// without a base, between head's first parent and head. Both names of a file that was renamed. pull is the number of the
-	// pull request that head is of, or 0. An error that wraps store.ErrNotFound says that head is gone.
-	ChangedFiles func(ctx context.Context, r store.Repo, pull int, base, head string) ([]string, error)
+	// ChangedFiles gives the names of the files that differ between the commit that base and the trigger's have in common and the
+	// trigger's; without a base, between that one's first parent and it. Both names of a file that was renamed. An error that wraps
+	// store.ErrNotFound says that the commit is gone.
+	ChangedFiles func(ctx context.Context, r store.Repo, t *store.Trigger, base string) ([]string, error)
 	// SweepEvery is how often a forge's log of deliveries is read for those that were missed; ten minutes if it is 0. An attempt
 	// to deliver that is younger, or younger than half a minute, is left alone: the next may be under way.
 	SweepEvery time.Duration

@@ -46,17 +46,17 @@ func TestChangedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &server{config: &Config{Data: data}, log: slog.New(slog.DiscardHandler), mirrors: mirrors, local: &fromlocal.Forge{}}
-	if got, err := s.changedFiles(t.Context(), r, 0, commits[0], commits[1]); err != nil || !slices.Equal(got, []string{"b"}) {
+	if got, err := s.changedFiles(t.Context(), r, &store.Trigger{Commit: commits[1]}, commits[0]); err != nil || !slices.Equal(got, []string{"b"}) {
 		t.Errorf("%q, %v", got, err)
 	}
-	if got, err := s.changedFiles(t.Context(), r, 3, "", commits[0]); err != nil || !slices.Equal(got, []string{"a"}) {
+	if got, err := s.changedFiles(t.Context(), r, &store.Trigger{Commit: commits[0], PullRequest: 3}, ""); err != nil || !slices.Equal(got, []string{"a"}) {
 		t.Errorf("a root: %q, %v", got, err)
 	}
-	if _, err := s.changedFiles(t.Context(), r, 0, "", strings.Repeat("1", 40)); !errors.Is(err, store.ErrNotFound) || !errors.Is(err, source.ErrGone) {
+	if _, err := s.changedFiles(t.Context(), r, &store.Trigger{Commit: strings.Repeat("1", 40)}, ""); !errors.Is(err, store.ErrNotFound) || !errors.Is(err, source.ErrGone) {
 		t.Errorf("a commit that is gone: %v", err)
 	}
 	r.Forge = "gone"
-	if _, err := s.changedFiles(t.Context(), r, 0, "", commits[0]); err == nil || errors.Is(err, store.ErrNotFound) {
+	if _, err := s.changedFiles(t.Context(), r, &store.Trigger{Commit: commits[0]}, ""); err == nil || errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a forge that is off: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ func TestForgesThatAreOff(t *testing.T) {
 	}
 	s := &server{config: &Config{}}
 	for _, forge := range []string{"github", "local", "other"} {
-		if _, err := s.remote(store.Repo{Forge: forge}); err == nil || err.Error() != "forge "+forge+" is no longer configured" {
+		if _, _, err := s.where(store.Repo{Forge: forge}, &store.Trigger{}); err == nil || err.Error() != "forge "+forge+" is no longer configured" {
 			t.Errorf("%s: %v", forge, err)
 		}
 	}

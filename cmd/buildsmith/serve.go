@@ -23,7 +23,6 @@ import (
 	"buildsmith/checks/local"
 	"buildsmith/checks/web"
 	"buildsmith/runner"
-	"buildsmith/runner/agent"
 	"buildsmith/runner/buildspec"
 	"buildsmith/runner/cache"
 	"buildsmith/runner/docker"
@@ -184,7 +183,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	options.URL = s.page
 	s.reporter = checks.New(checks.Config{Store: s.store, Publishers: publishers, Log: s.log, Options: options})
 	s.runner = runner.New(runner.Config{
-		Store: s.store, Sandbox: s.docker, Source: runner.GitSource{Mirrors: s.mirrors, Remote: s.remote},
+		Store: s.store, Sandbox: s.docker, Source: runner.GitSource{Mirrors: s.mirrors, Where: s.where},
 		Place: runner.Place{Region: c.Region, Account: c.Account, Proxy: c.Proxy.variables(),
 			URL:    func(b *store.Build) string { return c.URL + "/builds/" + b.ID },
 			Public: s.public},
@@ -224,15 +223,19 @@ func (s *server) openLocal() (webhook.Source, error) {
 	if err != nil {
 		return webhook.Source{}, err
 	}
-	dir := filepath.Join(s.config.Data, "git")
 	if s.local, err = fromlocal.New(fromlocal.Config{
-		Store: s.store, Dir: dir, Program: program, Token: s.token, MaxPush: int64(s.config.MaxPush), Log: s.log,
+		Store: s.store, Dir: s.localForge().Dir, Program: program, Token: s.token, MaxPush: int64(s.config.MaxPush), Log: s.log,
 		URL:  func() string { return s.config.URL },
 		Page: func(b *store.Build) string { return s.page(b.ID, b.Repo) },
 	}); err != nil {
 		return webhook.Source{}, err
 	}
-	return s.local.Source(local.Forge{Dir: dir}), nil
+	return s.local.Source(s.localForge()), nil
+}
+
+// localForge is what there is to ask of the built-in forge.
+func (s *server) localForge() local.Forge {
+	return local.Forge{Dir: filepath.Join(s.config.Data, "git")}
 }
 
 // page is the address of the page of a build or notice, with the key that lets whoever has it read.
@@ -251,33 +254,6 @@ func (s *server) public(b *store.Build) string {
 		return ""
 	}
 	return s.config.URL + "/builds/" + b.ID
-}
-
-// remote is where a repository's commits come from.
-func (s *server) remote(r store.Repo) (source.Remote, error) {
-	switch {
-	case r.Forge == local.Name && s.local != nil:
-		return source.Remote{Key: r.Key(), URL: r.CloneURL, Path: local.Forge{Dir: filepath.Join(s.config.Data, "git")}.Path(r)}, nil
-	case r.Forge == github.Name && s.hubNow() != nil:
-		h := s.hubNow()
-		return source.Remote{Key: r.Key(), URL: h.web + "/" + r.Name + ".git",
-			Header: func(ctx context.Context) (string, func(), error) { return h.app.CloneHeader(ctx, r) }}, nil
-	}
-	return source.Remote{}, fmt.Errorf("forge %s is no longer configured", r.Forge)
-}
-
-// credential is what lets git in a build read the build's repository; nil at a forge that gives none.
-func (s *server) credential(ctx context.Context, r store.Repo) (c *agent.Credential, revoke func(), err error) {
-	h := s.hubNow()
-	if r.Forge != github.Name || h == nil {
-		return nil, nil, nil
-	}
-	token, expires, err := h.app.CloneToken(ctx, r)
-	if err != nil {
-		return nil, nil, err
-	}
-	c = &agent.Credential{URL: h.web + "/" + r.Name + ".git", Username: "x-access-token", Password: token, Expires: expires}
-	return c, func() { h.app.Revoke(ctx, r, token) }, nil
 }
 
 // Limits of HTTP. What takes longer, a push or a live log, moves them for itself.

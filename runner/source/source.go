@@ -45,6 +45,8 @@ type Remote struct {
 type Want struct {
 	Commit string   // its full hash
 	Refs   []string // refs that may hold it beside branches and tags, such as refs/pull/12/head
+	// From is the repository that has it, with Refs, if that is another one: a fork at a forge that has no ref for it. It is nil otherwise.
+	From *Remote
 }
 
 // Mirrors are the mirrors below one directory.
@@ -196,38 +198,43 @@ var fetchPauses = []time.Duration{500 * time.Millisecond, 2 * time.Second}
 
 // fetchOnce brings a commit into the mirror.
 func (l *Lease) fetchOnce(ctx context.Context, want Want) error {
+	remote := l.remote
+	if want.From != nil {
+		remote = *want.From
+	}
 	var env []string
-	if l.remote.Header != nil {
-		header, revoke, err := l.remote.Header(ctx)
+	if remote.Header != nil {
+		header, revoke, err := remote.Header(ctx)
 		if err != nil {
-			return fmt.Errorf("getting credentials for %s: %w", l.remote.URL, err)
+			return fmt.Errorf("getting credentials for %s: %w", remote.URL, err)
 		}
 		if revoke != nil {
 			defer revoke()
 		}
 		if header != "" {
-			env = []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http." + l.remote.URL + ".extraHeader", "GIT_CONFIG_VALUE_0=" + header}
+			env = []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http." + remote.URL + ".extraHeader", "GIT_CONFIG_VALUE_0=" + header}
 		}
 	}
 	fetch := func(specs ...string) error {
 		args := append([]string{"fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
-			"--end-of-options", l.remote.URL}, specs...)
+			"--end-of-options", remote.URL}, specs...)
 		_, err := l.mirrors.git.run(ctx, l.mirror.path, env, args...)
 		return err
 	}
 	start := time.Now()
-	specs := []string{"+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"}
-	for _, ref := range want.Refs {
-		if !store.ValidRef(ref) {
-			return fmt.Errorf("ref %q is no name of a ref", ref)
-		}
-		if !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/") {
-			specs = append(specs, "+"+ref+":"+ref)
-		}
+	specs, further, err := want.specs()
+	if err != nil {
+		return err
 	}
-	err := fetch(specs...)
-	if isGone(err) && len(specs) > 2 { // one of the further refs
-		err = fetch(specs[:2]...)
+	err = nil
+	if len(specs)+len(further) > 0 {
+		err = fetch(append(specs, further...)...)
+	}
+	if isGone(err) && len(further) > 0 {
+		err = nil
+		if len(specs) > 0 {
+			err = fetch(specs...)
+		}
 	}
 	if err != nil {
 		return err
@@ -247,6 +254,25 @@ func (l *Lease) fetchOnce(ctx context.Context, want Want) error {
 	}
 	l.mirrors.log.Debug("fetched", "repo", l.remote.Key, "commit", want.Commit, "took", time.Since(start).Round(time.Millisecond))
 	return nil
+}
+
+// specs are what to fetch for a commit: all branches and tags of the repository, and further refs, which may be gone. Of another
+// repository it is those refs alone, which have names of their own here.
+func (w *Want) specs() (specs, further []string, err error) {
+	if w.From == nil {
+		specs = []string{"+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"}
+	}
+	for n, ref := range w.Refs {
+		switch {
+		case !store.ValidRef(ref):
+			return nil, nil, fmt.Errorf("ref %q is no name of a ref", ref)
+		case w.From != nil:
+			further = append(further, fmt.Sprintf("+%s:refs/forks/%s/%d", ref, w.Commit, n))
+		case !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/"):
+			further = append(further, "+"+ref+":"+ref)
+		}
+	}
+	return specs, further, nil
 }
 
 // has reports whether a commit is in the mirror. That git could not be asked is no answer.

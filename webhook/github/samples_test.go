@@ -182,7 +182,7 @@ func TestSamples(t *testing.T) {
 		Store: s, Log: slog.New(slog.NewTextHandler(log, nil)), Settings: store.Settings{Image: "standard"},
 		Sources:  []webhook.Source{{Name: github.Name, Host: config.Host, Verify: config.Verify, Identify: github.Identify, Decode: config.Decode, Forge: openForge{}}},
 		Projects: func(store.Repo) []webhook.Project { return nil },
-		ChangedFiles: func(context.Context, store.Repo, int, string, string) ([]string, error) {
+		ChangedFiles: func(context.Context, store.Repo, *store.Trigger, string) ([]string, error) {
 			return []string{"buildspec.yml"}, nil
 		},
 	})

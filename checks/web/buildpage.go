@@ -169,7 +169,7 @@ func (d *buildData) Title() string {
 // buildData gathers what the page shows around the log.
 func (w *Web) buildData(c echo.Context, v *visit) (*buildData, error) {
 	b, now := v.build, w.Store.Now()
-	d := &buildData{row: rowOf(b, now), visit: v, Ended: stamp{b.Ended, now}, Phases: phaseViews(b, now)}
+	d := &buildData{row: w.rowOf(b, now), visit: v, Ended: stamp{b.Ended, now}, Phases: phaseViews(b, now)}
 	if f := b.Failure; f != nil {
 		d.Failure = &failureView{f, tail(f.Tail)}
 	}
@@ -304,7 +304,7 @@ func tail(lines []string) template.HTML {
 func (d *buildData) problems(b *store.Build) {
 	page := ""
 	if b.Spec != "" {
-		page = sourceURL(b, b.Spec)
+		page = d.links.file(b.Trigger.Commit, b.Spec)
 	}
 	d.Warnings = len(b.Problems) > 0
 	for _, p := range b.Problems {
@@ -333,7 +333,7 @@ type noticeData struct {
 
 func (w *Web) notice(c echo.Context, v *visit) error {
 	n := v.notice
-	d := noticeData{Notice: n, Trigger: triggerOf(n.Repo, n.Trigger, ""), Made: stamp{n.Created, w.Store.Now()},
+	d := noticeData{Notice: n, Trigger: triggerOf(w.links(n.Repo), n.Trigger, ""), Made: stamp{n.Created, w.Store.Now()},
 		Waits: n.Conclusion == store.ActionRequired, Admin: v.admin, CSRF: v.csrf}
 	return w.render(c, http.StatusOK, v, "notice", n.Title+": "+n.Project, d)
 }

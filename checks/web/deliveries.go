@@ -26,7 +26,7 @@ type deliveryRow struct {
 	Started  []row // its builds, without those that are gone
 }
 
-func deliveryOf(tx *store.Tx, d store.Delivery, now time.Time) (deliveryRow, error) {
+func (w *Web) deliveryOf(tx *store.Tx, d store.Delivery, now time.Time) (deliveryRow, error) {
 	r := deliveryRow{Delivery: d, Received: stamp{d.Received, now}, Decided: stamp{d.Handled, now}, Retry: stamp{d.Next, now}}
 	switch {
 	case d.Pending() && d.Tries > 0:
@@ -46,7 +46,7 @@ func deliveryOf(tx *store.Tx, d store.Delivery, now time.Time) (deliveryRow, err
 		if err != nil {
 			return r, err
 		}
-		r.Started = append(r.Started, rowOf(&b, now))
+		r.Started = append(r.Started, w.rowOf(&b, now))
 	}
 	return r, nil
 }
@@ -71,7 +71,7 @@ func (w *Web) deliveries(c echo.Context, v *visit) error {
 		}
 		for i := 0; i < len(list) && err == nil; i++ {
 			var r deliveryRow
-			r, err = deliveryOf(tx, list[i], w.Store.Now())
+			r, err = w.deliveryOf(tx, list[i], w.Store.Now())
 			d.Rows = append(d.Rows, r)
 		}
 		return err
@@ -100,7 +100,7 @@ func (w *Web) delivery(c echo.Context, v *visit) error {
 	}
 	data := &deliveryData{Gone: err != nil}
 	if err := w.Store.View(func(tx *store.Tx) (err error) {
-		data.deliveryRow, err = deliveryOf(tx, d, w.Store.Now())
+		data.deliveryRow, err = w.deliveryOf(tx, d, w.Store.Now())
 		return err
 	}); err != nil {
 		return err

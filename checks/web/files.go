@@ -277,6 +277,6 @@ func (w *Web) artifactList(c echo.Context, v *visit) error {
 	if view.More > 0 {
 		view.Next = end
 	}
-	d := &artifactsData{row: rowOf(v.build, w.Store.Now()), visit: v, Artifacts: view}
+	d := &artifactsData{row: w.rowOf(v.build, w.Store.Now()), visit: v, Artifacts: view}
 	return w.render(c, http.StatusOK, v, "artifacts", "Artifacts of "+d.Build.Project+" #"+strconv.Itoa(d.Number), d)
 }

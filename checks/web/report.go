@@ -278,7 +278,7 @@ func (w *Web) report(c echo.Context, v *visit) error {
 	if err != nil {
 		return err
 	}
-	d := &reportData{row: rowOf(v.build, w.Store.Now()), Report: reportRowOf(&v.build.Reports[index], index), visit: v,
+	d := &reportData{row: w.rowOf(v.build, w.Store.Now()), Report: reportRowOf(&v.build.Reports[index], index), visit: v,
 		Query: strings.TrimSpace(c.QueryParam("q")), Status: c.QueryParam("status"), Sort: c.QueryParam("sort"), After: int(min(after, 1<<40))}
 	if len(d.Query) > maxQueryLength {
 		return problem{http.StatusBadRequest, "That is too long", fmt.Sprintf("Search for at most %d characters.", maxQueryLength)}
@@ -361,7 +361,7 @@ func (d *reportData) tests(r *store.Report, filter *caseFilter) {
 		slices.SortStableFunc(list, func(a, b *store.TestCase) int { return matters(a) - matters(b) })
 	}
 	for _, c := range page(d, list) {
-		v := caseViewOf(d.Build, c)
+		v := caseViewOf(d.Build, c, d.links)
 		name := c.FullName()
 		v.New, v.Fixed, v.Slower = m.isNew(c), m.fixed[name], m.slower[name]
 		d.Cases = append(d.Cases, v)
@@ -422,7 +422,7 @@ func (d *reportData) coverage(r *store.Report) {
 			v.Branches = checks.Percent(percent)
 		}
 		if file, _ := checks.PlaceOf(&store.TestCase{File: f.Path, Line: 1}); file != "" {
-			v.URL = sourceURL(d.Build, file)
+			v.URL = d.links.file(d.Build.Trigger.Commit, file)
 		}
 		d.Coverage = append(d.Coverage, v)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -136,7 +135,7 @@ func caseState(status string) state {
 	return state{"pending", "Unknown"}
 }
 
-func caseViewOf(b *store.Build, c *store.TestCase) caseView {
+func caseViewOf(b *store.Build, c *store.TestCase, l Links) caseView {
 	v := caseView{Prefix: shown(c.Prefix, shownName), Name: shown(c.Name, shownName), State: caseState(c.Status), Took: brief(c.Duration)}
 	if c.File != "" {
 		v.Place = shown(c.File, shownName)
@@ -144,9 +143,7 @@ func caseViewOf(b *store.Build, c *store.TestCase) caseView {
 			v.Place += ":" + strconv.Itoa(c.Line)
 		}
 		if file, line := checks.PlaceOf(c); file != "" {
-			if page := sourceURL(b, file); page != "" {
-				v.URL = fmt.Sprintf("%s#L%d", page, line)
-			}
+			v.URL = l.line(b.Trigger.Commit, file, line)
 		}
 	}
 	message := shown(c.Message, shownMessage)
@@ -156,15 +153,6 @@ func caseViewOf(b *store.Build, c *store.TestCase) caseView {
 		v.Message = message
 	}
 	return v
-}
-
-// sourceURL is a file of a build's commit at the forge, empty if the forge has no such page.
-func sourceURL(b *store.Build, file string) string {
-	web := triggerOf(b.Repo, b.Trigger, "").CommitURL
-	if web == "" {
-		return ""
-	}
-	return strings.TrimRight(b.Repo.WebURL, "/") + "/blob/" + b.Trigger.Commit + "/" + escapePath(path.Clean(file))
 }
 
 // escapePath escapes the names of a path for an address.
@@ -227,7 +215,7 @@ func (d *buildData) failing(b *store.Build) {
 				if len(d.Failing) == shownFailing {
 					return
 				}
-				v := caseViewOf(b, &r.Failing[k])
+				v := caseViewOf(b, &r.Failing[k], d.links)
 				v.New = newly
 				d.Failing = append(d.Failing, v)
 			}

@@ -53,23 +53,17 @@ type trigger struct {
 	Who       string
 }
 
-func triggerOf(r store.Repo, t store.Trigger, askedBy string) trigger {
+func triggerOf(l Links, t store.Trigger, askedBy string) trigger {
 	v := trigger{Trigger: t, Kind: "version", Ref: t.SourceVersion, Short: fmt.Sprintf("%.8s", t.Commit), Who: t.Actor.Login}
 	if askedBy != "" {
 		v.Who = askedBy
 	}
-	web := ""
-	if r.Forge == "github" && strings.HasPrefix(r.WebURL, "https://") {
-		web = strings.TrimRight(r.WebURL, "/")
-		v.CommitURL = web + "/commit/" + t.Commit
-	}
+	v.CommitURL = l.commit(t.Commit)
 	switch {
 	case t.PullRequest > 0:
 		v.Kind, v.Ref = "pull request", fmt.Sprintf("#%d", t.PullRequest)
 		v.Base = strings.TrimPrefix(t.BaseRef, "refs/heads/")
-		if web != "" {
-			v.RefURL = fmt.Sprintf("%s/pull/%d", web, t.PullRequest)
-		}
+		v.RefURL = l.pull(t.PullRequest)
 	case strings.HasPrefix(t.HeadRef, "refs/tags/"):
 		v.Kind, v.Ref = "tag", strings.TrimPrefix(t.HeadRef, "refs/tags/")
 	case strings.HasPrefix(t.HeadRef, "refs/heads/"):
@@ -83,6 +77,7 @@ func triggerOf(r store.Repo, t store.Trigger, askedBy string) trigger {
 // A row is a build in a list.
 type row struct {
 	*store.Build
+	links    Links
 	State    state
 	Trigger  trigger
 	Now      string // the phase under way, or the first that did not succeed
@@ -92,8 +87,9 @@ type row struct {
 	For      string // what it waits for
 }
 
-func rowOf(b *store.Build, now time.Time) row {
-	r := row{Build: b, State: buildState(b), Trigger: triggerOf(b.Repo, b.Trigger, b.AskedBy), Queued: stamp{b.Created, now}}
+func (w *Web) rowOf(b *store.Build, now time.Time) row {
+	l := w.links(b.Repo)
+	r := row{Build: b, links: l, State: buildState(b), Trigger: triggerOf(l, b.Trigger, b.AskedBy), Queued: stamp{b.Created, now}}
 	if !b.Claimed.IsZero() {
 		r.Took = took{b.Claimed, b.Ended, now}
 	}
@@ -116,10 +112,10 @@ func current(b *store.Build) *store.Phase {
 	return nil
 }
 
-func rows(list []store.Build, now time.Time) []row {
+func (w *Web) rows(list []store.Build, now time.Time) []row {
 	all := make([]row, len(list))
 	for i := range list {
-		all[i] = rowOf(&list[i], now)
+		all[i] = w.rowOf(&list[i], now)
 	}
 	return all
 }
@@ -164,7 +160,7 @@ func (w *Web) buildList(c echo.Context, v *visit) error {
 			list = list[:listed]
 			d.Next = list[listed-1].Seq
 		}
-		d.Rows = rows(list, w.Store.Now())
+		d.Rows = w.rows(list, w.Store.Now())
 		return err
 	})
 	if err != nil {
@@ -198,9 +194,9 @@ func (w *Web) queue(c echo.Context, v *visit) error {
 			return err
 		}
 		all, _ := tx.QueueLength()
-		d.Running, d.More = rows(running, now), all-len(waiting)
+		d.Running, d.More = w.rows(running, now), all-len(waiting)
 		for i := range waiting {
-			r := rowOf(&waiting[i].Build, now)
+			r := w.rowOf(&waiting[i].Build, now)
 			r.Position, r.For = waiting[i].Position, waitsFor(&waiting[i], d.Obstacle, len(running))
 			d.Waiting = append(d.Waiting, r)
 		}

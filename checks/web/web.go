@@ -91,6 +91,9 @@ type Config struct {
 	Backup func(io.Writer) error     // writes a backup of the state; nil if there is none
 	Checks func(store.Build) []Check // what the forge was told; nil if it cannot be shown
 
+	// Links gives where a forge shows what a repository has; nil if no forge shows anything.
+	Links func(store.Repo) Links
+
 	Forges *Forges // how the Apps at forges stand; nil if there can be none
 	Setup  *Setup  // makes an App; nil if there can be none
 }

@@ -39,7 +39,7 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 	}
 	t.Cleanup(func() { st.Close() })
 	s := &site{T: t, store: st, log: &bytes.Buffer{}}
-	c := Config{Store: st, AdminToken: adminToken, Version: "1.2.3", Log: slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, nil))}
+	c := Config{Store: st, AdminToken: adminToken, Version: "1.2.3", Log: slog.New(slog.NewTextHandler(&lockedWriter{w: s.log}, nil)), Links: links}
 	for _, fn := range change {
 		fn(&c)
 	}

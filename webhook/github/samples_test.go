@@ -125,7 +125,7 @@ func TestSamples(t *testing.T) {
 	source := webhook.Source{Name: github.Name, Host: config.Host, Verify: config.Verify, Identify: github.Identify, Decode: config.Decode}
 	decided := webhooktest.Decide(t, source, samples, func(n int, s sample) map[string]string {
 		return map[string]string{"X-GitHub-Event": s.Event, "X-GitHub-Delivery": fmt.Sprint("sample-", n),
-			"X-Hub-Signature-256": sign("new secret", string(s.Body)), "X-GitHub-Hook-Installation-Target-ID": fmt.Sprint(config.AppID)}
+			"X-Hub-Signature-256": webhooktest.Sign("new secret", string(s.Body)), "X-GitHub-Hook-Installation-Target-ID": fmt.Sprint(config.AppID)}
 	})
 	var text strings.Builder
 	for n, sample := range samples {

@@ -5,6 +5,9 @@ package webhooktest
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,6 +38,13 @@ var Kinds = map[webhook.Kind]string{
 	webhook.Nothing: "nothing", webhook.Ping: "ping", webhook.Push: "push", webhook.PullRequest: "pull request", webhook.Comment: "comment",
 	webhook.RerunCheck: "re-run check", webhook.RerunCommit: "re-run commit", webhook.MergeGroup: "merge group", webhook.MergeGroupGone: "merge group gone",
 	webhook.Release: "release", webhook.Button: "button", webhook.RepoChanged: "repository changed", webhook.InstallationChanged: "installation changed",
+}
+
+// Sign is the signature of a body by a secret, as GitHub and Bitbucket write it.
+func Sign(secret, body string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(body))
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
 }
 
 // openForge is a forge where each repository has each commit with a buildspec in it, each pull request is open, and each

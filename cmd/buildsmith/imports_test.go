@@ -27,6 +27,7 @@ var ours = map[string][]string{
 	"runner/runnertest":                   {"store", "runner", "runner/agent"},
 	"webhook":                             {"store"},
 	"webhook/github":                      {"store", "webhook"},
+	"webhook/bitbucket":                   {"store", "webhook"},
 	"webhook/webhooktest":                 {"store", "webhook"},
 	"webhook/local":                       {"store", "webhook"},
 	"checks":                              {"store"},

@@ -58,7 +58,7 @@ func samples(t testing.TB, c bitbucket.Config) (list []webhooktest.Sample) {
 	return append(list, large(t, c))
 }
 
-// large is a push of more changes than anybody looks at.
+// large is a push that deletes more branches than anybody looks at.
 func large(t testing.TB, c bitbucket.Config) webhooktest.Sample {
 	t.Helper()
 	event, hash := "repo:push", strings.Repeat("a", 40)
@@ -66,9 +66,9 @@ func large(t testing.TB, c bitbucket.Config) webhooktest.Sample {
 	for n := range 1500 {
 		name := fmt.Sprint("b", n)
 		if c.DataCenter {
-			changes = append(changes, map[string]any{"refId": "refs/heads/" + name, "fromHash": strings.Repeat("0", 40), "toHash": hash, "type": "ADD"})
+			changes = append(changes, map[string]any{"refId": "refs/heads/" + name, "fromHash": hash, "toHash": strings.Repeat("0", 40), "type": "DELETE"})
 		} else {
-			changes = append(changes, map[string]any{"new": map[string]any{"type": "branch", "name": name, "target": map[string]any{"hash": hash}}})
+			changes = append(changes, map[string]any{"old": map[string]any{"type": "branch", "name": name, "target": map[string]any{"hash": hash}}})
 		}
 	}
 	payload := map[string]any{"push": map[string]any{"changes": changes},

@@ -94,6 +94,9 @@ type Source struct {
 	// the func that authenticates it over its raw bytes. The error wraps ErrNoSecret if nothing is configured to do it
 	// with. It is nil for deliveries that the server itself stores.
 	Verify func(h http.Header) (signed func(body []byte) error, err error)
+	// Hello reports whether what Verify refuses is a greeting: it needs no signature, means nothing and is answered. It gets at
+	// most 1 KiB of a body. It is nil for a forge that signs all it says.
+	Hello func(h http.Header, body []byte) bool
 	// Identify gives a delivery's id and event, both empty if the headers lack them.
 	Identify func(h http.Header) (id, event string)
 	// Decode says what a delivery means. It asks nobody. An error means that it can mean nothing.
@@ -148,7 +151,7 @@ type Intake struct {
 	added     chan struct{} // closed and replaced when a source comes
 
 	// Counts of deliveries by what the handler answered.
-	Accepted, Duplicates, Unsigned, Refused atomic.Int64
+	Accepted, Duplicates, Unsigned, Refused, Greetings atomic.Int64
 	// Unknown counts deliveries whose event or action this program does not know.
 	Unknown atomic.Int64
 
@@ -213,6 +216,9 @@ func (i *Intake) receive(c echo.Context) error {
 	case errors.Is(err, ErrNoSecret):
 		i.Refused.Add(1)
 		return answer(c, http.StatusServiceUnavailable, "no webhook secret is configured; deliveries are not taken unsigned")
+	case err != nil && greets(source, c):
+		i.Greetings.Add(1)
+		return c.JSON(http.StatusOK, map[string]bool{"hello": true})
 	case err != nil:
 		i.Unsigned.Add(1)
 		return answer(c, http.StatusUnauthorized, unsigned)
@@ -267,14 +273,18 @@ var tooLarge = fmt.Sprintf("a delivery may have %d bytes", maxDelivery)
 // readBody reads the body of a delivery into as much memory as it says that it needs.
 func readBody(c echo.Context) ([]byte, error) {
 	r := c.Request()
-	// Not every server can do it, and then its own limit holds.
-	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(bodyTime))
+	limitTime(c)
 	if r.ContentLength < 0 {
 		return io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxDelivery))
 	}
 	body := make([]byte, r.ContentLength)
 	_, err := io.ReadFull(r.Body, body)
 	return body, err
+}
+
+// limitTime bounds how long the body may take. Not every server can do it, and then its own limit holds.
+func limitTime(c echo.Context) {
+	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(bodyTime))
 }
 
 // An allowance bounds the memory that bodies have, which hold it before anybody knows whether they are authentic. Its zero

@@ -104,6 +104,7 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	counter(descDeliveries, m.intake.Duplicates.Load(), "duplicate")
 	counter(descDeliveries, m.intake.Unsigned.Load(), "unsigned")
 	counter(descDeliveries, m.intake.Refused.Load(), "refused")
+	counter(descDeliveries, m.intake.Greetings.Load(), "greeting")
 	counter(descUnknown, m.intake.Unknown.Load())
 	counter(descDeliveries, m.intake.Fetched.Load(), "fetched")
 	gauge(descLag, m.reporter.Lag().Seconds())

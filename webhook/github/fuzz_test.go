@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"buildsmith/checks/github/githubtest"
+	"buildsmith/webhook/webhooktest"
 )
 
 // FuzzDecode checks that no payload of any event makes Decode panic, or accept a repository that is another one's address.
@@ -14,7 +15,7 @@ func FuzzDecode(f *testing.F) {
 		f.Skip(err)
 	}
 	for _, s := range append(published(f), changed(f)...) {
-		f.Add(s.event, s.body)
+		f.Add(s.Event, s.Body)
 	}
 	// What no forge sends.
 	for _, event := range []string{"", "push", "pull_request", "issue_comment", "check_run", "check_suite", "merge_group", "release", "repository", "installation",
@@ -33,7 +34,7 @@ func FuzzDecode(f *testing.F) {
 		if !json.Valid(body) {
 			t.Error("accepted what is no JSON")
 		}
-		if _, known := kinds[e.Kind]; !known {
+		if _, known := webhooktest.Kinds[e.Kind]; !known {
 			t.Errorf("a delivery cannot mean %v", e.Kind)
 		}
 		if e.Repo.ID != "" && (strings.Contains(e.Repo.Name, "/../") || strings.ContainsAny(e.Repo.CloneURL, " \n@#?")) {

@@ -6,9 +6,6 @@
 package github
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,40 +32,14 @@ type Config struct {
 
 // Verify authenticates a delivery, which is made for our App: by an HMAC of the raw body by one of the secrets.
 func (c Config) Verify(h http.Header) (signed func(body []byte) error, err error) {
-	if len(c.Secrets) == 0 {
-		return nil, webhook.ErrNoSecret
-	}
-	sent, ok := strings.CutPrefix(h.Get("X-Hub-Signature-256"), "sha256=")
-	if !ok {
-		return nil, errors.New("the delivery is not signed")
-	}
-	signature, err := hex.DecodeString(sent)
+	signed, err = webhook.VerifySignature(h.Get("X-Hub-Signature-256"), c.Secrets, c.Matched)
 	if err != nil {
-		return nil, errors.New("the signature is no hexadecimal number")
-	}
-	if len(signature) != sha256.Size {
-		return nil, errors.New("the signature is wrong")
+		return nil, err
 	}
 	if id := h.Get("X-GitHub-Hook-Installation-Target-ID"); id != "" && id != strconv.FormatInt(c.AppID, 10) {
 		return nil, errors.New("the delivery is for another App")
 	}
-	return func(body []byte) error {
-		matched := -1
-		for n, secret := range c.Secrets {
-			mac := hmac.New(sha256.New, []byte(secret))
-			mac.Write(body)
-			if hmac.Equal(mac.Sum(nil), signature) && matched < 0 {
-				matched = n
-			}
-		}
-		if matched < 0 {
-			return errors.New("the signature is wrong")
-		}
-		if c.Matched != nil {
-			c.Matched(matched)
-		}
-		return nil
-	}, nil
+	return signed, nil
 }
 
 // Identify gives a delivery's id, which stays when GitHub delivers again, and its event.

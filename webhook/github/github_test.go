@@ -1,9 +1,6 @@
 package github_test
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,17 +13,12 @@ import (
 	"buildsmith/store"
 	"buildsmith/webhook"
 	"buildsmith/webhook/github"
+	"buildsmith/webhook/webhooktest"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 var config = github.Config{Host: "github.com", Web: "https://github.com", AppID: 29310, Secrets: []string{"new secret", "It's a Secret to Everybody"}}
-
-func sign(secret, body string) string {
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(body))
-	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
-}
 
 func TestVerify(t *testing.T) {
 	const body = "Hello, World!"
@@ -35,10 +27,10 @@ func TestVerify(t *testing.T) {
 	}{
 		// GitHub's own test vector.
 		{"sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", "", ""},
-		{sign("new secret", body), "29310", ""},
-		{sign("new secret", body), "1", "the delivery is for another App"},
-		{sign("another", body), "29310", "the signature is wrong"},
-		{sign("new secret", body+"x"), "29310", "the signature is wrong"},
+		{webhooktest.Sign("new secret", body), "29310", ""},
+		{webhooktest.Sign("new secret", body), "1", "the delivery is for another App"},
+		{webhooktest.Sign("another", body), "29310", "the signature is wrong"},
+		{webhooktest.Sign("new secret", body+"x"), "29310", "the signature is wrong"},
 		{"", "29310", "the delivery is not signed"},
 		{"sha1=aabb", "29310", "the delivery is not signed"},
 		{"sha256=", "29310", "the signature is wrong"},

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+
+	"buildsmith/webhook/webhooktest"
 )
 
 // TestMatched tells which secret signed, and nothing of what nobody signed.
@@ -13,7 +15,7 @@ func TestMatched(t *testing.T) {
 	c.Matched = func(n int) { matched = append(matched, n) }
 	for _, secret := range []string{"It's a Secret to Everybody", "new secret", "another", "new secret"} {
 		h := http.Header{}
-		h.Set("X-Hub-Signature-256", sign(secret, "text"))
+		h.Set("X-Hub-Signature-256", webhooktest.Sign(secret, "text"))
 		signed, err := c.Verify(h)
 		if err != nil {
 			t.Fatal(err)

@@ -1,39 +1,22 @@
 package github_test
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"buildsmith/checks/github/githubtest"
-	"buildsmith/store"
 	"buildsmith/webhook"
 	"buildsmith/webhook/github"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/labstack/echo/v4"
+	"buildsmith/webhook/webhooktest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// A sample is a payload of an event as GitHub sends it.
-type sample struct {
-	name  string // of the event, and which one of it
-	event string
-	body  []byte
-}
+type sample = webhooktest.Sample
 
 // published are all payloads that GitHub publishes.
 func published(t testing.TB) (list []sample) {
@@ -49,7 +32,7 @@ func published(t testing.TB) (list []sample) {
 			t.Fatal(err)
 		}
 		for n, body := range examples {
-			list = append(list, sample{fmt.Sprintf("%s/%d", event, n), event, body})
+			list = append(list, sample{Name: fmt.Sprintf("%s/%d", event, n), Event: event, Body: body})
 		}
 	}
 	return list
@@ -123,46 +106,13 @@ func changed(t testing.TB) (list []sample) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, sample{"changed/" + m.name, m.event, body})
+		list = append(list, sample{Name: "changed/" + m.name, Event: m.event, Body: body})
 	}
 	unknown, err := json.Marshal(example(t, "push", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(list, sample{"changed/unknown event", "teleport", unknown})
-}
-
-// openForge is a forge where each repository has each commit with a buildspec in it, each pull request is open, and each
-// person may write.
-type openForge struct{}
-
-func (openForge) PullRequest(_ context.Context, r store.Repo, number int) (store.PullRequest, error) {
-	return store.PullRequest{Number: number, Open: true, Head: strings.Repeat("3", 40), HeadRef: "refs/heads/changes", BaseRef: "refs/heads/main", HeadRepo: r.ID}, nil
-}
-
-func (openForge) Permission(context.Context, store.Repo, store.Account) (store.Permission, error) {
-	return store.PermissionWrite, nil
-}
-
-func (openForge) Commit(_ context.Context, _ store.Repo, version string) (store.Commit, error) {
-	return store.Commit{Hash: version}, nil
-}
-
-func (openForge) FileID(_ context.Context, _ store.Repo, _, path string) (string, error) {
-	return "id of " + path, nil
-}
-
-func (openForge) Owns(context.Context, store.Repo, string, string) (bool, error) { return true, nil }
-
-func (openForge) Acknowledge(context.Context, store.Repo, store.Comment, store.Reaction) error {
-	return nil
-}
-
-// kinds are the names of what deliveries mean.
-var kinds = map[webhook.Kind]string{
-	webhook.Nothing: "nothing", webhook.Ping: "ping", webhook.Push: "push", webhook.PullRequest: "pull request", webhook.Comment: "comment",
-	webhook.RerunCheck: "re-run check", webhook.RerunCommit: "re-run commit", webhook.MergeGroup: "merge group", webhook.MergeGroupGone: "merge group gone",
-	webhook.Release: "release", webhook.Button: "button", webhook.RepoChanged: "repository changed", webhook.InstallationChanged: "installation changed",
+	return append(list, sample{Name: "changed/unknown event", Event: "teleport", Body: unknown})
 }
 
 // TestSamples sends each payload that GitHub publishes, and some that it does not, by HTTP and signed, and holds what becomes
@@ -172,128 +122,24 @@ func TestSamples(t *testing.T) {
 	if len(samples) < 329 {
 		t.Fatalf("there are %d samples", len(samples))
 	}
-	s, err := store.Open(t.TempDir(), store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	log := &record{}
-	intake := webhook.New(webhook.Config{
-		Store: s, Log: slog.New(slog.NewTextHandler(log, nil)), Settings: store.Settings{Image: "standard"},
-		Sources:  []webhook.Source{{Name: github.Name, Host: config.Host, Verify: config.Verify, Identify: github.Identify, Decode: config.Decode, Forge: openForge{}}},
-		Projects: func(store.Repo) []webhook.Project { return nil },
-		ChangedFiles: func(context.Context, store.Repo, *store.Trigger, string) ([]string, error) {
-			return []string{"buildspec.yml"}, nil
-		},
+	source := webhook.Source{Name: github.Name, Host: config.Host, Verify: config.Verify, Identify: github.Identify, Decode: config.Decode}
+	decided := webhooktest.Decide(t, source, samples, func(n int, s sample) map[string]string {
+		return map[string]string{"X-GitHub-Event": s.Event, "X-GitHub-Delivery": fmt.Sprint("sample-", n),
+			"X-Hub-Signature-256": webhooktest.Sign("new secret", string(s.Body)), "X-GitHub-Hook-Installation-Target-ID": fmt.Sprint(config.AppID)}
 	})
-	e := echo.New()
-	intake.Register(e)
-	server := httptest.NewServer(e)
-	defer server.Close()
-	for n, sample := range samples {
-		send(t, server.URL+"/webhook/github", fmt.Sprint("sample-", n), sample)
-	}
-	settle(t, s, intake)
-
 	var text strings.Builder
 	for n, sample := range samples {
-		var d store.Delivery
-		if err := s.View(func(tx *store.Tx) (err error) { d, _, err = tx.Delivery(uint64(n + 1)); return err }); err != nil || d.Event != sample.event {
-			t.Fatalf("delivery %d of %s: %+v, %v", n+1, sample.name, d, err)
-		}
-		event, err := config.Decode(sample.event, sample.body)
+		d := decided[n]
+		event, err := config.Decode(sample.Event, sample.Body)
 		var p struct{ Action string }
-		if err := json.Unmarshal(sample.body, &p); err != nil {
+		if err := json.Unmarshal(sample.Body, &p); err != nil {
 			t.Fatal(err)
 		}
-		kind, known := kinds[event.Kind]
+		kind, known := webhooktest.Kinds[event.Kind]
 		if err != nil || !known || d.Problem != "" || strings.Contains(d.Reason, "could not be read") || strings.Contains(d.Reason, "not what GitHub describes") {
-			t.Errorf("%s is not read: %q, %q, %v", sample.name, d.Reason, d.Problem, err)
+			t.Errorf("%s is not read: %q, %q, %v", sample.Name, d.Reason, d.Problem, err)
 		}
-		fmt.Fprintf(&text, "%s: %s\n", sample.name, strings.Join(nonEmpty(p.Action, kind, d.Summary, d.Repo, fmt.Sprintf("%d builds", len(d.Builds)), d.Reason), " | "))
+		text.WriteString(sample.Name + ": " + webhooktest.Line(p.Action, kind, d.Summary, d.Repo, fmt.Sprintf("%d builds", len(d.Builds)), d.Reason))
 	}
-	if strings.Contains(log.String(), "panic") || strings.Contains(log.String(), "level=ERROR") {
-		t.Errorf("the log says\n%s", log)
-	}
-	golden := filepath.Join("testdata", "samples.golden")
-	if *update {
-		if err := os.WriteFile(golden, []byte(text.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(text.String(), "\n")); diff != "" {
-		t.Errorf("what becomes of samples (-want +got); -update writes it anew\n%s", diff)
-	}
-}
-
-func nonEmpty(list ...string) (some []string) {
-	for _, text := range list {
-		if text != "" {
-			some = append(some, text)
-		}
-	}
-	return some
-}
-
-// send makes a delivery, which has to be taken.
-func send(t *testing.T, address, id string, s sample) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, bytes.NewReader(s.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range map[string]string{"Content-Type": "application/json", "X-GitHub-Event": s.event, "X-GitHub-Delivery": id,
-		"X-Hub-Signature-256": sign("new secret", string(s.body)), "X-GitHub-Hook-Installation-Target-ID": fmt.Sprint(config.AppID)} {
-		r.Header.Set(name, value)
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusAccepted || strings.Contains(string(text), "duplicate") {
-		t.Errorf("%s: %s %s, %v", s.name, answer.Status, text, err)
-	}
-}
-
-// settle runs the loop until all deliveries have been decided on.
-func settle(t *testing.T, s *store.Store, intake *webhook.Intake) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { intake.Run(ctx) })
-	defer running.Wait()
-	defer cancel()
-	var left []store.Delivery
-	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
-		if err := s.View(func(tx *store.Tx) (err error) { left, err = tx.PendingDeliveries(0, 1); return err }); err != nil {
-			t.Fatal(err)
-		}
-		if len(left) == 0 {
-			return
-		}
-	}
-	t.Fatalf("not all deliveries were decided on: %+v", left)
-}
-
-// A record keeps what is logged.
-type record struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (r *record) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.Write(p)
-}
-
-func (r *record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.String()
+	webhooktest.Golden(t, filepath.Join("testdata", "samples.golden"), text.String(), *update)
 }

@@ -19,6 +19,14 @@ type PullRequest struct {
 	Updated  time.Time // when it changed last, by the forge's clock; zero if it does not tell
 }
 
+// A Standing is how a repository stands at its forge.
+type Standing struct {
+	Refs  map[string]string // full name, such as refs/heads/main, to the hash of the commit
+	Pulls []PullRequest     // the open ones
+	// Part says that there are more refs or pull requests than were asked for: those that are missing need not be gone.
+	Part bool
+}
+
 // A Commit is a commit as a forge has it.
 type Commit struct {
 	Hash    string

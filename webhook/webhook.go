@@ -76,12 +76,7 @@ type Looker interface {
 }
 
 // A Standing is how a repository stands.
-type Standing struct {
-	Refs  map[string]string // full name, such as refs/heads/main, to the hash of the commit
-	Pulls []store.PullRequest
-	// Part says that there are more refs or pull requests than were asked for: those that are missing need not be gone.
-	Part bool
-}
+type Standing = store.Standing
 
 // A Sent is one attempt of a forge to deliver.
 type Sent = store.Sent

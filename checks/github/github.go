@@ -51,10 +51,10 @@ type App struct {
 
 	mu      sync.Mutex
 	clients map[int64]*github.Client
-	limits  map[int64]limit // by installation
-	slug    string          // the App's name in its addresses, once it was asked for
-	own     *github.Client  // for the App itself
+	slug    string         // the App's name in its addresses, once it was asked for
+	own     *github.Client // for the App itself
 
+	limits  checks.Limits // by installation
 	remarks remarks
 	log     firstPage
 
@@ -86,7 +86,9 @@ func New(c Config) (*App, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &App{Config: c, base: base, clients: map[int64]*github.Client{}, limits: map[int64]limit{}}, nil
+	a := &App{Config: c, base: base, clients: map[int64]*github.Client{}}
+	a.limits.Of, a.limits.Now = "GitHub limits the requests of installation", func() time.Time { return a.Now() }
+	return a, nil
 }
 
 // requestTime is how long one request may take.
@@ -125,6 +127,9 @@ func (a *App) Remaining() map[int64]int {
 	})
 	return left
 }
+
+// Limited gives the installations of which GitHub takes no requests now, with the time when it will.
+func (a *App) Limited() map[int64]time.Time { return a.limits.All() }
 
 // asApp gives a transport that signs requests as the App. It is new each time: see the package comment.
 func (a *App) asApp(installation int64) (*ghinstallation.AppsTransport, error) {

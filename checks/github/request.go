@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -41,25 +40,8 @@ func (a *App) do(ctx context.Context, r store.Repo, method, path string, body, v
 	return again(ctx, func() error { return a.authorized(ctx, r, method, path, body, v) })
 }
 
-// pauses are how long to wait before a question is asked again. Whoever asks has a pause of its own for what does not pass soon.
-var pauses = []time.Duration{200 * time.Millisecond, time.Second}
-
-// again does something that may be done twice, a few times if it is not answered: by a bad day of GitHub's, or none at all.
-func again(ctx context.Context, do func() error) error {
-	err := do()
-	for _, pause := range pauses {
-		if !unanswered(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause):
-		}
-		err = do()
-	}
-	return err
-}
+// again does something that may be done twice, a few times if GitHub does not answer.
+func again(ctx context.Context, do func() error) error { return checks.AskAgain(ctx, unanswered, do) }
 
 // errToken says that GitHub gave no token, which it may another time.
 var errToken = errors.New("GitHub gives no token for the installation")
@@ -68,14 +50,13 @@ var errToken = errors.New("GitHub gives no token for the installation")
 func unanswered(err error) bool {
 	var wait *checks.WaitError
 	var failed *github.ErrorResponse
-	var cut net.Error
 	switch {
 	case err == nil, errors.As(err, &wait), errors.Is(err, store.ErrNotFound):
 		return false
 	case errors.As(err, &failed):
 		return failed.Response.StatusCode >= http.StatusInternalServerError
 	}
-	return errors.Is(err, errToken) || errors.As(err, &cut) && !cut.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.Is(err, errToken) || checks.BrokenOff(err)
 }
 
 func (a *App) authorized(ctx context.Context, r store.Repo, method, path string, body, v any) error {
@@ -94,7 +75,7 @@ func (a *App) authorized(ctx context.Context, r store.Repo, method, path string,
 }
 
 func (a *App) once(ctx context.Context, r store.Repo, method, path string, body, v any) error {
-	if wait := a.limited(r.Installation); wait != nil {
+	if wait := a.limits.Check(r.Installation); wait != nil {
 		a.HeldBack.Add(1)
 		return wait
 	}
@@ -185,6 +166,14 @@ func (a *App) exchange(client *http.Client, request *http.Request) (*http.Respon
 	}
 }
 
+// noteLimit is checks.Limits.Note. That an installation is suspended is no limit.
+func (a *App) noteLimit(installation int64, h http.Header, err error) error {
+	if errors.Is(err, errSuspended) {
+		return err
+	}
+	return a.limits.Note(installation, h, err)
+}
+
 // clockSkew says how far the clock of this machine is from GitHub's, empty if not far. A token is refused for that.
 func clockSkew(answer *http.Response) string {
 	theirs, err := http.ParseTime(answer.Header.Get("Date"))
@@ -207,13 +196,13 @@ func (a *App) tellApart(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &primary):
-		return &checks.WaitError{Until: a.retryAt(primary.Response.Header), Err: err}
+		return &checks.WaitError{Until: a.limits.RetryAt(primary.Response.Header), Err: err}
 	case errors.As(err, &secondary):
-		return &checks.WaitError{Until: a.retryAt(secondary.Response.Header), Err: err}
+		return &checks.WaitError{Until: a.limits.RetryAt(secondary.Response.Header), Err: err}
 	case errors.As(err, &failed):
 		switch status := failed.Response.StatusCode; {
 		case status == http.StatusTooManyRequests, status == http.StatusForbidden && failed.Response.Header.Get("Retry-After") != "":
-			return &checks.WaitError{Until: a.retryAt(failed.Response.Header), Err: err}
+			return &checks.WaitError{Until: a.limits.RetryAt(failed.Response.Header), Err: err}
 		case status == http.StatusForbidden && strings.Contains(failed.Message, "suspended"):
 			return &checks.WaitError{Until: a.Now().Add(suspendedPause), Err: fmt.Errorf("%w: %w", errSuspended, err)}
 		case status == http.StatusNotFound, status == http.StatusGone:
@@ -229,7 +218,7 @@ func (a *App) tellApart(err error) error {
 			case status == http.StatusNotFound:
 				return fmt.Errorf("%w: the App is no longer installed there", store.ErrNotFound)
 			case status == http.StatusTooManyRequests, status == http.StatusForbidden && (header.Get("Retry-After") != "" || header.Get("X-Ratelimit-Remaining") == "0"):
-				return &checks.WaitError{Until: a.retryAt(header), Err: none}
+				return &checks.WaitError{Until: a.limits.RetryAt(header), Err: none}
 			case status == http.StatusForbidden:
 				return &checks.WaitError{Until: a.Now().Add(suspendedPause), Err: fmt.Errorf("%w: %w", errSuspended, none)}
 			}

@@ -32,6 +32,7 @@ var ours = map[string][]string{
 	"webhook/local":                       {"store", "webhook"},
 	"checks":                              {"store"},
 	"checks/github":                       {"store", "checks"},
+	"checks/bitbucket":                    {"store", "checks"},
 	"checks/local":                        {"store", "checks"},
 	"checks/web":                          {"store", "checks"},
 	"checks/github/githubtest":            {},

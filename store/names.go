@@ -31,3 +31,15 @@ func ValidRef(text string) bool {
 		!strings.Contains(text, "//") && !strings.Contains(text, "/.") && !strings.HasSuffix(text, "/") &&
 		!strings.HasSuffix(text, ".") && !strings.HasSuffix(text, ".lock") && !strings.Contains(text, ".lock/") && len(text) < 1000
 }
+
+// NamedRefs are the branch and the tag that a version may name, beside a commit by its hash: heads/<branch>, tags/<tag>.
+func NamedRefs(version, commit string) []string {
+	version = strings.TrimPrefix(version, "refs/")
+	switch {
+	case version == "" || !ValidRef("refs/heads/"+version) || strings.HasPrefix(commit, strings.ToLower(version)):
+		return nil
+	case strings.HasPrefix(version, "heads/"), strings.HasPrefix(version, "tags/"):
+		return []string{version}
+	}
+	return []string{"heads/" + version, "tags/" + version}
+}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,26 @@ func TestNames(t *testing.T) {
 		"--upload-pack=x": false, "main": false, strings.Repeat("A", 40): false, strings.Repeat("a", 40) + "\n": false} {
 		if ValidHash(hash) != want {
 			t.Errorf("ValidHash(%q) = %v", hash, !want)
+		}
+	}
+}
+
+func TestNamedRefs(t *testing.T) {
+	const hash = "0123456789abcdef0123456789abcdef01234567"
+	for version, want := range map[string][]string{
+		"":                nil,
+		"main":            {"heads/main", "tags/main"},
+		"a/b":             {"heads/a/b", "tags/a/b"},
+		"heads/main":      {"heads/main"},
+		"refs/heads/main": {"heads/main"},
+		"refs/tags/v1":    {"tags/v1"},
+		"0123456":         nil, // the commit itself
+		hash:              nil,
+		"ABC":             {"heads/ABC", "tags/ABC"},
+		"a..b":            nil,
+	} {
+		if got := NamedRefs(version, hash); !slices.Equal(got, want) {
+			t.Errorf("NamedRefs(%q) = %q, want %q", version, got, want)
 		}
 	}
 }

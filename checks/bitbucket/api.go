@@ -61,6 +61,9 @@ type api interface {
 	words(body []byte) (text string, rights []string)
 }
 
+// newAPI gives the api of a Host.
+func newAPI(h *Host) api { return cloud{h} }
+
 // A comment is one on a pull request.
 type comment struct {
 	store.Comment

@@ -95,6 +95,7 @@ func New(c Config) (*Host, error) {
 		return http.ErrUseLastResponse // see exchange
 	}}
 	h.limits.Of, h.limits.Now = "Bitbucket limits the requests of credential", func() time.Time { return h.Now() }
+	h.api = newAPI(h)
 	seen := map[int64]string{}
 	for _, one := range c.Credentials {
 		made, err := newCredential(h, one)

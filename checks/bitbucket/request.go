@@ -31,6 +31,9 @@ const (
 	userAgent = "buildsmith"
 )
 
+// errTooLarge says that an answer is more than is read.
+var errTooLarge = fmt.Errorf("the answer has more than %d bytes, which is more than is read", maxAnswer)
+
 // A failure is an answer that is no success.
 type failure struct {
 	status       int
@@ -156,7 +159,7 @@ func (h *Host) once(ctx context.Context, c *credential, q request, token string)
 	case err != nil:
 		return nil, fmt.Errorf("reading Bitbucket's answer to %s %s: %w", q.method, pattern(q.path), err)
 	case got.StatusCode >= 200 && got.StatusCode < 300 && len(text) > maxAnswer:
-		return nil, fmt.Errorf("%s %s: the answer has more than %d bytes, which is more than is read", q.method, pattern(q.path), maxAnswer)
+		return nil, fmt.Errorf("%s %s: %w", q.method, pattern(q.path), errTooLarge)
 	case got.StatusCode >= 200 && got.StatusCode < 300:
 		h.limits.Note(c.number, got.Header, nil)
 		return &answer{got.StatusCode, got.Header, text}, nil

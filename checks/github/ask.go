@@ -148,7 +148,7 @@ func (a *App) Owns(ctx context.Context, r store.Repo, version, commit string) (b
 	if !store.ValidHash(commit) {
 		return false, fmt.Errorf("%q is no full hash of a commit", commit)
 	}
-	for _, ref := range named(version, commit) {
+	for _, ref := range store.NamedRefs(version, commit) {
 		c, err := a.commit(ctx, r, ref)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return false, err
@@ -169,18 +169,6 @@ func (a *App) Owns(ctx context.Context, r store.Repo, version, commit string) (b
 		return false, nil
 	}
 	return compared.Status == "identical" || compared.Status == "behind", err
-}
-
-// named are the branch and the tag that a version may name, beside a commit by its hash.
-func named(version, commit string) []string {
-	version = strings.TrimPrefix(version, "refs/")
-	switch {
-	case version == "" || !store.ValidRef("refs/heads/"+version) || strings.HasPrefix(commit, strings.ToLower(version)):
-		return nil
-	case strings.HasPrefix(version, "heads/"), strings.HasPrefix(version, "tags/"):
-		return []string{version}
-	}
-	return []string{"heads/" + version, "tags/" + version}
 }
 
 // FileID implements webhook.Forge.

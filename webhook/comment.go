@@ -16,8 +16,8 @@ type asker struct {
 	account    store.Account
 	permission store.Permission
 	unasked    string // why nobody knows the permission, which is none then
-	author     bool // of the pull request
-	approved   bool // the head is
+	author     bool   // of the pull request
+	approved   bool   // the head is
 	held       string
 	pr         store.PullRequest
 	list       []candidate // of the head

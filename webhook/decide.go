@@ -62,6 +62,19 @@ func (i *Intake) push(ctx context.Context, p *pending) (decision, error) {
 	case !store.ValidRef(e.Push.Ref) || !store.ValidHash(e.Push.After):
 		return nothing("%q at %q is no valid ref or commit", e.Push.Ref, e.Push.After), nil
 	}
+	if e.Push.Message == "" { // the forge may not tell, nor of a tag which commit it leads to
+		forge, err := i.forge(e.Repo)
+		if err != nil {
+			return nil, err
+		}
+		commit, err := forge.Commit(ctx, e.Repo, e.Push.After)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, fmt.Errorf("looking at commit %s: %w", e.Push.After, err)
+		}
+		if err == nil && store.ValidHash(commit.Hash) {
+			e.Push.After, e.Push.Message = commit.Hash, commit.Message
+		}
+	}
 	list, reason, err := i.candidates(ctx, e.Repo, e.Repo, e.Push.After)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,23 @@ func anchorAdvice(kind string) string {
 	return "write ^ before and $ behind it, or .* where anything may follow"
 }
 
+// Unknown are the events that the filters name and that are not among those that a forge tells of.
+func (f *Filters) Unknown(told []string) (list []string) {
+	if f == nil {
+		return nil
+	}
+	for _, group := range f.groups {
+		for _, c := range group {
+			for _, event := range c.events {
+				if !c.Exclude && !slices.Contains(told, event) && !slices.Contains(list, event) {
+					list = append(list, event)
+				}
+			}
+		}
+	}
+	return list
+}
+
 // groupEvents are the events that a group can pass for.
 func groupEvents(group []compiledFilter) []string {
 	var events []string

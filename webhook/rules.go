@@ -48,10 +48,11 @@ type Priorities struct {
 	DefaultBranch, PullRequest, Rerun int
 }
 
-// Roles are CodeBuild's words for the roles of people at GitHub.
+// Roles are CodeBuild's words for the roles of people at GitHub and Bitbucket.
 var Roles = map[string]store.Permission{
 	"GITHUB_READ": store.PermissionRead, "GITHUB_TRIAGE": store.PermissionTriage, "GITHUB_WRITE": store.PermissionWrite,
 	"GITHUB_MAINTAIN": store.PermissionMaintain, "GITHUB_ADMIN": store.PermissionAdmin,
+	"BITBUCKET_READ": store.PermissionRead, "BITBUCKET_WRITE": store.PermissionWrite, "BITBUCKET_ADMIN": store.PermissionAdmin,
 }
 
 // roleWord is a permission for people.

@@ -726,8 +726,8 @@ func TestConfiguredProjects(t *testing.T) {
 func TestForgeIsDown(t *testing.T) {
 	d := newDesk(t)
 	d.forge.down = errors.New("GET /repos/octo/shop: 502")
-	first := d.send(push("refs/heads/main", hash('a'), ""))
-	second := d.send(push("refs/heads/main", hash('b'), ""))
+	first := d.send(push("refs/heads/main", hash('a'), "Begin"))
+	second := d.send(push("refs/heads/main", hash('b'), "Begin"))
 	deleted := push("refs/heads/x", "", "")
 	deleted.Repo.ID = "8"
 	other := d.send(deleted)
@@ -758,7 +758,7 @@ func TestForgeIsDown(t *testing.T) {
 func TestGivingUp(t *testing.T) {
 	d := newDesk(t)
 	d.forge.down = errors.New("502")
-	seq := d.send(push("refs/heads/main", hash('a'), ""))
+	seq := d.send(push("refs/heads/main", hash('a'), "Begin"))
 	if err := d.store.Update(func(tx *store.Tx) error {
 		delivery, _, err := tx.Delivery(seq)
 		delivery.Tries = maxAttempts - 1

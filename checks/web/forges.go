@@ -8,7 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Forges is where the pages learn how the Apps at forges stand.
+// Forges is where the pages learn how the forges stand.
 type Forges struct {
 	List   func() []Forge
 	Resync func(context.Context) // reads all anew, looks for deliveries that were missed, and tells forges what they do not know
@@ -16,11 +16,12 @@ type Forges struct {
 	Rotate func(context.Context) error
 }
 
-// A Forge is how an App at a forge stands.
+// A Forge is how a forge stands: as an App there, or by credentials, which are Installations then.
 type Forge struct {
+	Kind       string    `json:"kind"` // GitHub, Bitbucket Cloud
 	Name       string    `json:"name"` // github
 	Host       string    `json:"host"`
-	AppID      int64     `json:"app_id"`
+	AppID      int64     `json:"app_id,omitempty"`
 	App        string    `json:"app,omitempty"`     // its name
 	URL        string    `json:"url,omitempty"`     // of its page
 	Install    string    `json:"install,omitempty"` // of the page where it is installed
@@ -32,7 +33,7 @@ type Forge struct {
 	Skew       float64   `json:"clock_skew_seconds"` // how far this machine's clock is ahead
 	Sweep      Sweep     `json:"sweep"`
 	Read       time.Time `json:"read"`               // when the forge last told all this
-	Problems   []Lack    `json:"problems,omitempty"` // of the App as a whole
+	Problems   []Lack    `json:"problems,omitempty"` // of the App or the forge as a whole
 
 	Installations []Installation `json:"installations"`
 
@@ -56,10 +57,10 @@ type Sweep struct {
 	Error   string    `json:"error,omitempty"`
 }
 
-// An Installation is the App in one account.
+// An Installation is the App in one account, or a credential.
 type Installation struct {
 	ID           int64     `json:"id"`
-	Account      string    `json:"account"`
+	Account      string    `json:"account"` // of a credential: what it is for
 	Selection    string    `json:"repositories,omitempty"` // all or selected
 	Suspended    bool      `json:"suspended,omitempty"`
 	Removed      bool      `json:"removed,omitempty"`

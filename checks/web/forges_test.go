@@ -30,7 +30,10 @@ func TestForgesPage(t *testing.T) {
 			{ID: 4, Account: "old", Removed: true, Problems: []Lack{{Text: "x"}}},
 			{ID: 5, Account: "less", Problems: []Lack{{Text: "permission issues: read", Note: true}}},
 		},
-	}, {Name: "github", Host: "github.example.org", AppID: 8, Deliveries: "poll"}}
+	}, {Kind: "GitHub", Name: "github", Host: "github.example.org", AppID: 8, Deliveries: "poll"},
+		{Kind: "Bitbucket Cloud", Name: "work", Host: "bitbucket.org", URL: "https://bitbucket.org", Deliveries: "poll", Installations: []Installation{{ID: 9, Account: "acme/*",
+			Problems: []Lack{{Text: "webhooks: GET /repositories/…/hooks: the scope webhook is missing"}}}}},
+		{Kind: "Bitbucket Data Center", Name: "dc", Host: "git.example.org", Deliveries: "webhook", HookURL: "https://ci.example.org/webhook/dc"}}
 	s = newSite(t, func(c *Config) {
 		c.Forges = &Forges{List: func() []Forge { return list }, Resync: func(context.Context) { resyncs++ }, Rotate: func(context.Context) error { return rotated }}
 	})
@@ -39,6 +42,8 @@ func TestForgesPage(t *testing.T) {
 		"Shop &lt;Builder&gt;", "App 7 at github.com", "the clock is off", "merge queues are not built", "come to https://ci.example.org/webhook/github", "in use, last today",
 		"3 missed, 2 asked for again, 1 fetched, 5 gone, 4 left for the next look; it broke", "-0.2 s against the forge’s", "all repositories", "4321 requests left in this hour",
 		"permission checks: write is needed", "POST /x: status 403", "No delivery yet", "Complete", "Lacks rights", "Suspended", "Removed", "Some missing",
+		"Bitbucket Cloud, work", "acme/*", "the scope webhook is missing", "do not come: repositories are looked at every minute", "not looked at yet", "Credentials",
+		"Bitbucket Data Center, dc", "come to https://ci.example.org/webhook/dc", "Not asked yet",
 		"are fetched every ten seconds", "not read yet", "none yet", "Not installed anywhere",
 	}, "<Builder>", `href="https://github.example.org`)
 

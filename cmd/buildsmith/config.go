@@ -27,10 +27,11 @@ type Config struct {
 		Certificate string `yaml:"certificate"`
 		Key         string `yaml:"key"`
 	} `yaml:"tls"`
-	GitHub     *GitHub `yaml:"github"`
-	LocalForge *bool   `yaml:"local-forge"`
-	MaxPush    Size    `yaml:"max-push"`
-	Checks     string  `yaml:"checks"`
+	GitHub     *GitHub       `yaml:"github"`
+	Forges     ForgeSettings `yaml:"forges"`
+	LocalForge *bool         `yaml:"local-forge"`
+	MaxPush    Size          `yaml:"max-push"`
+	Checks     string        `yaml:"checks"`
 
 	Statuses       string `yaml:"statuses"`
 	StatusContext  string `yaml:"status-context"`

@@ -83,9 +83,10 @@ func (c *Config) check() problems {
 		}
 	} else if app, err := loadApp(c.Data); err != nil {
 		wrong("%v", err)
-	} else if app == nil && !*c.LocalForge {
-		wrong("no forge is configured: github is missing and local-forge is off")
+	} else if app == nil && !*c.LocalForge && len(c.Forges.Bitbucket) == 0 {
+		wrong("no forge is configured: github and forges are missing and local-forge is off")
 	}
+	c.Forges.check(wrong, secret)
 	oneOf := func(key, value string, allowed ...string) {
 		if !slices.Contains(allowed, value) {
 			wrong("%s: %q is none of %s", key, value, strings.Join(allowed, ", "))
@@ -125,14 +126,13 @@ func (c *Config) check() problems {
 		if project.Repository == "" && project.RepositoryID == "" {
 			wrong("%s.repository: missing; write the repository's name, such as owner/repo", key)
 		}
-		switch project.Forge {
-		case "github": // whose App may be set up later, while the server runs
-		case "local":
-			if !*c.LocalForge {
-				wrong("%s.forge: the built-in forge is off", key)
-			}
-		default:
-			wrong("%s.forge: %q is none of github, local", key, project.Forge)
+		switch names := c.forgeNames(); {
+		case project.Forge == "":
+			wrong("%s.forge: missing, and more than one forge is configured; write one of %s", key, strings.Join(names, ", "))
+		case !slices.Contains(names, project.Forge):
+			wrong("%s.forge: %q is none of %s", key, project.Forge, strings.Join(names, ", "))
+		case project.Forge == "local" && !*c.LocalForge:
+			wrong("%s.forge: the built-in forge is off", key)
 		}
 		project.Environment.check(key, wrong)
 		for name, v := range project.Variables {
@@ -149,7 +149,7 @@ func (c *Config) check() problems {
 			}
 		}
 		filters, warnings, list := project.FilterGroups.compile(c.path, key+".filter-groups")
-		project.filters, project.filterWarnings, p = filters, warnings, append(p, list...)
+		project.filters, project.filterWarnings, p = filters, append(warnings, c.neverTold(project.Forge, filters)...), append(p, list...)
 		c.checkBuilds(key, &project.BuildSettings, wrong)
 		project.DecisionSettings.check(key+".", wrong)
 		for _, name := range project.Overridable {

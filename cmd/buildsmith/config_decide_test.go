@@ -82,7 +82,7 @@ projects:
 		"FILE: projects.shop.overridable: TOKEN is a secret, which no comment may set",
 		`FILE: projects.shop.supersede: "never" is none of on, off, all`,
 		`FILE: pull-requests.approval: "SOME" is none of DISABLED, FORK_PULL_REQUESTS, ALL_PULL_REQUESTS`,
-		`FILE: pull-requests.approvers[1]: "ADMIN" is none of GITHUB_ADMIN, GITHUB_MAINTAIN, GITHUB_READ, GITHUB_TRIAGE, GITHUB_WRITE`,
+		`FILE: pull-requests.approvers[1]: "ADMIN" is none of BITBUCKET_ADMIN, BITBUCKET_READ, BITBUCKET_WRITE, GITHUB_ADMIN, GITHUB_MAINTAIN, GITHUB_READ, GITHUB_TRIAGE, GITHUB_WRITE`,
 		`FILE: pull-requests.buildspec: "main" is none of head, base`,
 		`FILE: supersede: "always" is none of on, off, all`,
 	}, "\n")

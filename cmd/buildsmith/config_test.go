@@ -154,7 +154,7 @@ func TestConfigProblems(t *testing.T) {
 		"deliveries": {"github: {app-id: 1, private-key: {file: DIR/secret}, deliveries: mail}\n", []string{
 			`FILE: github.deliveries: "mail" is none of webhook, poll`,
 			"FILE: github.webhook-secrets: missing; list the webhook's secret, and for a while the one before"}},
-		"no forge": {"local-forge: false\n", []string{"FILE: no forge is configured: github is missing and local-forge is off"}},
+		"no forge": {"local-forge: false\n", []string{"FILE: no forge is configured: github and forges are missing and local-forge is off"}},
 		"words": {"checks: all\npull: sometimes\nlog: {level: loud, format: xml}\nslots: -1\nwarm: 500\n", []string{
 			`FILE: checks: "all" is none of phases, build`, `FILE: log.format: "xml" is none of text, json`, `FILE: log.level: "loud" is none of debug, info, warn, error`,
 			`FILE: pull: "sometimes" is none of missing, always, never`, "FILE: slots: -1 is not between 1 and 1000", "FILE: warm: 500 is not between 0 and 100"}},

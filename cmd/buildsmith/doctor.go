@@ -25,8 +25,8 @@ func doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what is missing or wrong on this machine and at the forge",
 		Long: `Look at what builds need on this machine: Git, Docker, the build image, the network's rules,
-the disk, the configuration; and at GitHub: the App, its webhook, its permissions. Each line
-says what is well, what is wrong, and what to do.
+the disk, the configuration; and at the forges: the App or the tokens, webhooks, permissions.
+Each line says what is well, what is wrong, and what to do.
 
 Exit status: 0 if nothing is wrong, 1 otherwise.`,
 		Example: `  buildsmith doctor
@@ -88,7 +88,7 @@ func (d *doctor) look(ctx context.Context, path string) {
 	d.program()
 	d.data(c)
 	d.docker(ctx, c)
-	d.forge(ctx, c)
+	d.forges(ctx, c)
 }
 
 var gitVersion = regexp.MustCompile(`^git version (\d+)\.(\d+)`)

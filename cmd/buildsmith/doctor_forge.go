@@ -24,13 +24,49 @@ func (d *doctor) engineVersion(version string) {
 // lookTime is how long the forge and the server's own address may take to answer.
 const lookTime = 20 * time.Second
 
-// forge looks at the App, at what it may do, and at whether deliveries come.
-func (d *doctor) forge(ctx context.Context, c *Config) {
+// forges looks at what the forges are reached by, at what it may do, and at whether deliveries come.
+func (d *doctor) forges(ctx context.Context, c *Config) {
+	d.github(ctx, c)
+	for n := range c.Forges.Bitbucket {
+		d.bitbucket(ctx, c, &c.Forges.Bitbucket[n])
+	}
+}
+
+// bitbucket looks at a Bitbucket. It makes and changes nothing there.
+func (d *doctor) bitbucket(ctx context.Context, c *Config, config *Bitbucket) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	h, err := openHub(c, slog.New(slog.DiscardHandler), func(string, int64, string) {})
+	b, err := openBucket(c, config, nil, slog.New(slog.DiscardHandler), func(string, string, int64, string) {})
+	if err != nil {
+		d.bad(config.Name, "%v", err)
+		return
+	}
+	for _, f := range b.host.Examine(ctx) {
+		say := d.well
+		switch {
+		case f.Problem:
+			say = d.bad
+		case f.Note:
+			say = d.note
+		}
+		say(config.Name, "%s: %s", f.About, f.Text)
+	}
+	if config.Deliveries == byPoll {
+		d.well(config.Name, "webhooks: none are needed; the repositories are looked at every minute")
+	}
+	d.address(ctx, c, config.Deliveries, b.kind())
+}
+
+// github looks at the App, at what it may do, and at whether deliveries come.
+func (d *doctor) github(ctx context.Context, c *Config) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	h, err := openHub(c, slog.New(slog.DiscardHandler), func(string, string, int64, string) {})
 	if err != nil {
 		d.bad("github", "%v", err)
+		return
+	}
+	if h == nil && len(c.Forges.Bitbucket) > 0 {
 		return
 	}
 	if h == nil {
@@ -52,7 +88,7 @@ func (d *doctor) forge(ctx context.Context, c *Config) {
 		d.webhook(c, h, identity, hook)
 	}
 	d.deliveries(ctx, c, h)
-	d.address(ctx, c, h)
+	d.address(ctx, c, h.deliveries, "GitHub")
 	d.installations(ctx, h, identity)
 }
 
@@ -121,14 +157,14 @@ func (d *doctor) deliveries(ctx context.Context, c *Config, h *hub) {
 	}
 }
 
-// address asks the server at the address that people and GitHub use.
-func (d *doctor) address(ctx context.Context, c *Config, h *hub) {
+// address asks the server at the address that people and the forge use.
+func (d *doctor) address(ctx context.Context, c *Config, deliveries, forge string) {
 	err := d.healthy(ctx, c)
 	parsed, _ := url.Parse(c.URL)
 	switch {
 	case err == nil:
-		d.well("address", "%s answers, asked from here; whether GitHub reaches it too, its deliveries show", c.URL)
-	case h.deliveries == byPoll || parsed != nil && ownHost(parsed.Hostname()):
+		d.well("address", "%s answers, asked from here; whether %s reaches it too, its deliveries show", c.URL, forge)
+	case deliveries == byPoll || parsed != nil && ownHost(parsed.Hostname()):
 		d.note("address", "%s does not answer, asked from here: %v", c.URL, err)
 	default:
 		d.bad("address", "%s does not answer, asked from here: %v; start the server, and look at DNS, firewall and proxy", c.URL, err)

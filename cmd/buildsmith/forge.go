@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"buildsmith/checks/github"
 	"buildsmith/checks/local"
 	"buildsmith/runner/agent"
 	"buildsmith/runner/source"
@@ -22,11 +21,11 @@ type origin interface {
 
 // origin is where repositories of a forge come from; nil if it is not configured any longer.
 func (s *server) origin(forge string) origin {
-	switch {
-	case forge == github.Name && s.hubNow() != nil:
-		return s.hubNow()
-	case forge == local.Name && s.local != nil:
+	if forge == local.Name && s.local != nil {
 		return localOrigin{s.localForge()}
+	}
+	if m := s.member(forge); m != nil {
+		return m
 	}
 	return nil
 }

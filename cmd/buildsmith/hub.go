@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"buildsmith/checks"
 	"buildsmith/checks/github"
 	"buildsmith/checks/web"
 	"buildsmith/store"
@@ -46,7 +47,7 @@ type hub struct {
 }
 
 // openHub gives GitHub as it is configured, or as set-up stored it; nil if it is neither. refused is told what GitHub refuses.
-func openHub(c *Config, log *slog.Logger, refused func(host string, installation int64, text string)) (*hub, error) {
+func openHub(c *Config, log *slog.Logger, refused func(forge, host string, installation int64, text string)) (*hub, error) {
 	h := &hub{}
 	var key string
 	if g := c.GitHub; g != nil {
@@ -82,7 +83,7 @@ func openHub(c *Config, log *slog.Logger, refused func(host string, installation
 	api, h.host = apiOf(h.web)
 	h.matched = make([]atomic.Int64, len(h.secrets))
 	if h.app, err = github.New(github.Config{AppID: h.id, Key: []byte(key), API: api, Web: h.web, Transport: transport, Log: log,
-		Refused: func(installation int64, text string) { refused(h.host, installation, text) }}); err != nil {
+		Refused: func(installation int64, text string) { refused(github.Name, h.host, installation, text) }}); err != nil {
 		return nil, fmt.Errorf("github: %w", err)
 	}
 	return h, nil
@@ -113,57 +114,32 @@ func (s *server) app() *github.App {
 	return nil
 }
 
-// refused records what GitHub refused an installation.
-func (s *server) refused(host string, installation int64, text string) {
-	if err := s.store.Update(func(tx *store.Tx) error {
-		return tx.ChangeInstallation(github.Name, host, installation, func(i *store.Installation) { i.LastError, i.LastErrorAt = text, s.store.Now() })
-	}); err != nil {
-		s.log.Error("recording what GitHub refused", "installation", installation, "err", err)
-	}
-}
+// name implements member.
+func (h *hub) name() string { return github.Name }
+
+// publisher implements member.
+func (h *hub) publisher() checks.Publisher { return h.app }
+
+// plain implements member.
+func (h *hub) plain() bool { return strings.HasPrefix(h.web, "http://") }
 
 // connect has a server that runs begin to serve GitHub.
 func (s *server) connect(ctx context.Context, h *hub) {
-	if strings.HasPrefix(h.web, "http://") {
+	if h.plain() {
 		s.mirrors.AllowPlain()
 	}
 	s.github.Store(h)
-	s.refresh(ctx)
+	h.refresh(ctx, s)
 	s.intake.AddSource(h.source())
 	s.reporter.AddPublisher(github.Name, h.app)
-}
-
-// refreshEvery is how often GitHub is asked for the App and its installations.
-const refreshEvery = 10 * time.Minute
-
-// watchForges keeps what is known of the App and its installations fresh until ctx is done.
-func (s *server) watchForges(ctx context.Context) error {
-	for {
-		if h := s.hubNow(); h != nil {
-			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
-				s.log.Warn("asking GitHub how the App stands", "err", err)
-			}
-			if err := s.forgetSecrets(); err != nil {
-				s.log.Warn("forgetting former secrets of the webhook", "err", err)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(refreshEvery):
-		}
-	}
 }
 
 // refreshTime is how long it may take to ask GitHub for everything.
 const refreshTime = time.Minute
 
-// refresh asks GitHub for the App, its webhook and its installations. A webhook of a stored App that has no secret gets ours.
-func (s *server) refresh(ctx context.Context) error {
-	h := s.hubNow()
-	if h == nil {
-		return nil
-	}
+// refresh implements member: GitHub is asked for the App, its webhook and its installations. A webhook of a stored App that has no secret
+// gets ours.
+func (h *hub) refresh(ctx context.Context, s *server) error {
 	ctx, cancel := context.WithTimeout(ctx, refreshTime)
 	defer cancel()
 	identity, err := h.app.Identity(ctx)
@@ -187,31 +163,14 @@ func (s *server) refresh(ctx context.Context) error {
 		return err
 	}
 	h.identity, h.hook, h.read = identity, hook, s.store.Now()
-	return s.keepInstallations(h, list)
+	return h.keep(s, list)
 }
 
-// keepInstallations records all installations of the App, and those that are no longer among them.
-func (s *server) keepInstallations(h *hub, list []store.Installation) error {
-	there := map[int64]bool{}
+// keep records what was read of the installations, and which secrets signed deliveries.
+func (h *hub) keep(s *server, list []store.Installation) error {
 	return s.store.Update(func(tx *store.Tx) error {
-		clear(there)
-		for _, i := range list {
-			there[i.ID] = true
-			if err := keepInstallation(tx, i); err != nil {
-				return err
-			}
-		}
-		all, err := tx.Installations()
-		if err != nil {
+		if err := keepInstallations(tx, github.Name, h.host, list); err != nil {
 			return err
-		}
-		for _, i := range all {
-			if i.Forge != github.Name || i.Host != h.host || i.Removed || there[i.ID] {
-				continue
-			}
-			if err := tx.ChangeInstallation(i.Forge, i.Host, i.ID, func(i *store.Installation) { i.Removed = true }); err != nil {
-				return err
-			}
 		}
 		return tx.ChangeHook(github.Name, h.host, func(state *store.HookState) {
 			if at := h.lastAt.Load(); at > state.Used.Unix() {
@@ -222,29 +181,6 @@ func (s *server) keepInstallations(h *hub, list []store.Installation) error {
 			}
 		})
 	})
-}
-
-// keepInstallation records what the forge tells of an installation, and keeps what we know of it beside that.
-func keepInstallation(tx *store.Tx, now store.Installation) error {
-	return tx.ChangeInstallation(now.Forge, now.Host, now.ID, func(i *store.Installation) {
-		now.LastDelivery, now.LastError, now.LastErrorAt = i.LastDelivery, i.LastError, i.LastErrorAt
-		*i = now
-	})
-}
-
-// resync reads all anew at GitHub, looks for deliveries that were missed, and tells forges what they do not know.
-func (s *server) resync(ctx context.Context) {
-	if h := s.hubNow(); h != nil {
-		if err := s.refresh(ctx); err != nil {
-			s.log.Warn("asking GitHub how the App stands", "err", err)
-		}
-		if swept := s.intake.SweepNow(ctx, github.Name); swept.Err != nil {
-			s.log.Warn("reading the log of deliveries", "forge", github.Name, "err", swept.Err)
-		}
-	}
-	if err := s.reporter.Again(); err != nil {
-		s.log.Error("looking for what forges do not know", "err", err)
-	}
 }
 
 // maxSkew is how far this machine's clock may be from GitHub's: the App's signatures hold for as long.
@@ -320,16 +256,12 @@ func (h *hub) secretInUse(state store.HookState) string {
 	return fmt.Sprintf("number %d of %d signed the last delivery, %s; since the start they signed %s", n, len(h.secrets), at.UTC().Format("2006-01-02 15:04 UTC"), strings.Join(counts, ", "))
 }
 
-// forges is how the Apps at forges stand, as pages show it.
-func (s *server) forges() []web.Forge {
-	h := s.hubNow()
-	if h == nil {
-		return nil
-	}
+// page implements member.
+func (h *hub) page(s *server) web.Forge {
 	h.mu.Lock()
 	identity, hook, read, failed := h.identity, h.hook, h.read, h.err
 	h.mu.Unlock()
-	f := web.Forge{Name: github.Name, Host: h.host, AppID: h.id, App: identity.Name, Rotates: h.stored && h.deliveries == byWebhook, Deliveries: h.deliveries, HookURL: hook.URL, Read: read}
+	f := web.Forge{Kind: "GitHub", Name: github.Name, Host: h.host, AppID: h.id, App: identity.Name, Rotates: h.stored && h.deliveries == byWebhook, Deliveries: h.deliveries, HookURL: hook.URL, Read: read}
 	if identity.Slug != "" {
 		f.URL, f.Install = github.Page(h.web, identity.Slug), github.Install(h.web, identity.Slug)
 	}
@@ -342,45 +274,17 @@ func (s *server) forges() []web.Forge {
 	if !read.IsZero() {
 		f.Problems = append(f.Problems, appLacks(s.config, h, identity, hook)...)
 	}
-	last, missed := s.intake.Swept(github.Name)
-	f.Sweep = sweepOf(last)
-	if h.deliveries == byWebhook && last.Err == nil && last.Missed == 0 && missed.Missed > 0 && time.Since(missed.At) < 24*time.Hour {
-		f.Sweep = sweepOf(missed)
-	}
+	f.Sweep = s.swept(github.Name, h.deliveries)
 	left := h.app.Remaining()
 	var state store.HookState
-	if err := s.store.View(func(tx *store.Tx) (err error) {
-		if state, err = tx.Hook(github.Name, h.host); err != nil {
-			return err
-		}
-		all, err := tx.Installations()
-		for _, i := range all {
-			if i.Forge == github.Name && i.Host == h.host {
-				f.Installations = append(f.Installations, installationOf(i, left))
-			}
-		}
-		return err
-	}); err != nil {
-		s.log.Error("reading installations", "err", err)
-	}
+	state, f.Installations = s.reached(github.Name, h.host, func(i store.Installation) web.Installation { return installationOf(i, left) })
 	f.LastPing, f.Secret = state.Ping, h.secretInUse(state)
-	return []web.Forge{f}
+	return f
 }
 
-func sweepOf(s webhook.Sweep) web.Sweep {
-	w := web.Sweep{At: s.At, Missed: s.Missed, Asked: s.Asked, Fetched: s.Fetched, Gone: s.Gone, Left: s.Left}
-	if s.Err != nil {
-		w.Error = s.Err.Error()
-	}
-	return w
-}
-
+// installationOf is an installation of the App, with what it lacks.
 func installationOf(i store.Installation, left map[int64]int) web.Installation {
-	w := web.Installation{ID: i.ID, Account: i.Account, Selection: i.Selection, Suspended: i.Suspended, Removed: i.Removed,
-		LastDelivery: i.LastDelivery, LastError: i.LastError, LastErrorAt: i.LastErrorAt, Updated: i.Updated}
-	if n, ok := left[i.ID]; ok {
-		w.Remaining = &n
-	}
+	w := reachedBy(i, left)
 	if i.Suspended {
 		w.Problems = append(w.Problems, web.Lack{Text: "suspended: GitHub tells nothing of it and takes nothing for it; whoever suspended it can lift that in the account's settings"})
 	}
@@ -388,6 +292,18 @@ func installationOf(i store.Installation, left map[int64]int) web.Installation {
 		w.Problems = append(w.Problems, lacks(i.Granted, i.Events)...)
 	}
 	return w
+}
+
+// links implements member.
+func (h *hub) links(r store.Repo) web.Links {
+	page := h.web + "/" + r.Name
+	return web.Links{Commit: page + "/commit/{commit}", Pull: page + "/pull/{number}", File: page + "/blob/{commit}/{path}", Line: "#L{line}"}
+}
+
+// traffic implements member.
+func (h *hub) traffic() traffic {
+	return traffic{Requests: h.app.Requests.Load(), Failures: h.app.Failures.Load(), Writes: h.app.Writes.Load(), Unchanged: h.app.Unchanged.Load(),
+		HeldBack: h.app.HeldBack.Load(), Limited: h.app.Limited(), Remaining: h.app.Remaining()}
 }
 
 // confirmInstallation asks GitHub for an installation that somebody named, and records it.

@@ -246,7 +246,7 @@ func TestRelyMissingPermissionIsShown(t *testing.T) {
 	if _, err := d.app().FileID(t.Context(), store.Repo{Name: "octo/shop", Installation: id, ID: "1"}, "main", "x"); err == nil {
 		t.Log("a token that was made before serves on")
 	}
-	d.refused(d.hubNow().host, id, "POST /x: status 403")
+	d.refused(github.Name, d.hubNow().host, id, "POST /x: status 403")
 	has("POST /x: status 403")
 	hub.Uninstall("octo")
 	has("true")
@@ -258,7 +258,7 @@ func TestRelyMissingPermissionIsShown(t *testing.T) {
 	if err := hub.Inject(githubtest.Fault{Path: "/app$", Status: 401, Header: map[string]string{"Date": time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "this machine's clock is 1h0m") {
+	if err := d.hubNow().refresh(t.Context(), d.server); err == nil || !strings.Contains(err.Error(), "this machine's clock is 1h0m") {
 		t.Error(err)
 	}
 }
@@ -360,7 +360,7 @@ func TestDoctorOfForge(t *testing.T) {
 		change(d)
 		var out bytes.Buffer
 		doc := &doctor{out: &out}
-		doc.forge(t.Context(), d.config)
+		doc.forges(t.Context(), d.config)
 		if wrong := strings.Count("\n"+out.String(), "\nwrong"); doc.wrong != wrong {
 			t.Errorf("%d wrong, %d said", doc.wrong, wrong)
 		}

@@ -39,7 +39,7 @@ var ours = map[string][]string{
 	"checks/github/githubtest":            {"checks/forgetest"},
 	"checks/github/githubtest/fakegithub": {"checks/forgetest", "checks/github/githubtest"},
 	"cmd/buildsmith": {"store", "runner", "runner/agent", "runner/buildspec", "runner/cache", "runner/docker", "runner/secret", "runner/source", "webhook", "webhook/github",
-		"webhook/local", "checks", "checks/github", "checks/local", "checks/web"},
+		"webhook/bitbucket", "webhook/local", "checks", "checks/bitbucket", "checks/github", "checks/local", "checks/web"},
 }
 
 // theirs says where each third-party package may be imported, by the beginning of its path.

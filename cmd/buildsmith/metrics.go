@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"buildsmith/checks"
-	"buildsmith/checks/github"
 	"buildsmith/store"
 	"buildsmith/webhook"
 
@@ -22,7 +21,7 @@ type metrics struct {
 	store    *store.Store
 	intake   *webhook.Intake
 	reporter *checks.Reporter
-	github   func() *github.App // gives nil without GitHub
+	members  func() []member
 
 	builds *prometheus.CounterVec
 	phases *prometheus.HistogramVec
@@ -44,13 +43,13 @@ var (
 	descLag        = describe("report_lag_seconds", "How long the last final report took from the end of its build.")
 	descUnsaid     = describe("reports_pending", "Builds and notices whose forge may not know how they stand.")
 	descReports    = describe("reports_total", "Reports by what the forge answered.", "answer")
-	descRequests   = describe("forge_requests_total", "Requests to GitHub by outcome.", "outcome")
-	descWrites     = describe("forge_writes_total", "Requests to GitHub that change something there.")
-	descUnchanged  = describe("forge_unchanged_total", "Questions to GitHub whose answer was known and still holds.")
+	descRequests   = describe("forge_requests_total", "Requests to a forge by outcome.", "forge", "outcome")
+	descWrites     = describe("forge_writes_total", "Requests to a forge that change something there.", "forge")
+	descUnchanged  = describe("forge_unchanged_total", "Questions to a forge whose answer was known and still holds.", "forge")
 	descHeldBack   = describe("forge_held_back_total", "Requests and reports that waited for a limit, by whose it is.", "limit")
-	descLimited    = describe("forge_limited_seconds", "How long GitHub takes nothing more of an installation.", "installation")
+	descLimited    = describe("forge_limited_seconds", "How long a forge takes nothing more of an installation.", "forge", "installation")
 	descSingle     = describe("reports_single", "Accounts whose new builds have one check each, because there were too many requests.")
-	descRemaining  = describe("forge_requests_remaining", "Requests that an installation has left in this hour.", "installation")
+	descRemaining  = describe("forge_requests_remaining", "Requests that an installation has left in this hour.", "forge", "installation")
 	descFree       = describe("disk_free_bytes", "Free bytes of the disk below the data directory.")
 	descReserve    = describe("disk_reserve_bytes", "Free bytes below which nothing new begins.")
 )
@@ -59,9 +58,9 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("buildsmith_"+name, help, labels, nil)
 }
 
-func newMetrics(s *store.Store, i *webhook.Intake, r *checks.Reporter, app func() *github.App) *metrics {
+func newMetrics(s *store.Store, i *webhook.Intake, r *checks.Reporter, members func() []member) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(), store: s, intake: i, reporter: r, github: app, begun: s.Now(), under: map[string]bool{},
+		registry: prometheus.NewRegistry(), store: s, intake: i, reporter: r, members: members, begun: s.Now(), under: map[string]bool{},
 		builds: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "buildsmith_builds_total", Help: "Builds that ended, by status."}, []string{"status"}),
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "buildsmith_phase_seconds", Help: "Durations of phases.",
 			Buckets: []float64{.1, .3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600}}, []string{"phase"}),
@@ -112,18 +111,18 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	counter(descReports, m.reporter.Failures.Load(), "failed")
 	counter(descHeldBack, m.reporter.HeldBack.Load(), "ours")
 	gauge(descSingle, float64(len(m.reporter.Single())))
-	if app := m.github(); app != nil {
-		counter(descWrites, app.Writes.Load())
-		counter(descUnchanged, app.Unchanged.Load())
-		counter(descHeldBack, app.HeldBack.Load(), "forge")
-		for installation, until := range app.Limited() {
-			gauge(descLimited, max(0, until.Sub(m.store.Now()).Seconds()), strconv.FormatInt(installation, 10))
+	for _, f := range m.members() {
+		t, forge := f.traffic(), f.name()
+		counter(descWrites, t.Writes, forge)
+		counter(descUnchanged, t.Unchanged, forge)
+		counter(descHeldBack, t.HeldBack, forge)
+		counter(descRequests, t.Requests-t.Failures, forge, "success")
+		counter(descRequests, t.Failures, forge, "failure")
+		for installation, until := range t.Limited {
+			gauge(descLimited, max(0, until.Sub(m.store.Now()).Seconds()), forge, strconv.FormatInt(installation, 10))
 		}
-		failures := app.Failures.Load()
-		counter(descRequests, app.Requests.Load()-failures, "success")
-		counter(descRequests, failures, "failure")
-		for installation, left := range app.Remaining() {
-			gauge(descRemaining, float64(left), strconv.FormatInt(installation, 10))
+		for installation, left := range t.Remaining {
+			gauge(descRemaining, float64(left), forge, strconv.FormatInt(installation, 10))
 		}
 	}
 	if disk, err := m.store.Disk(); err == nil {

@@ -73,7 +73,7 @@ func TestRotatedSecret(t *testing.T) {
 	ping(second, http.StatusAccepted)
 
 	// They are forgotten when the newest is in use and they have been silent for a week.
-	if err := d.refresh(t.Context()); err != nil {
+	if err := d.hubNow().refresh(t.Context(), d.server); err != nil {
 		t.Fatal(err)
 	}
 	if stored() != 3 {

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"buildsmith/checks"
-	"buildsmith/checks/github"
 	"buildsmith/checks/local"
 	"buildsmith/checks/web"
 	"buildsmith/runner"
@@ -78,6 +77,7 @@ type server struct {
 	secrets  *secret.Secrets
 	github   atomic.Pointer[hub] // nil without GitHub, until it is set up
 	setup    *setup
+	buckets  []*bucket        // Bitbuckets
 	local    *fromlocal.Forge // nil without the built-in forge
 	docker   *docker.Docker
 	mirrors  *source.Mirrors
@@ -163,10 +163,13 @@ func (s *server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return usage(err)
 	}
-	if h != nil {
-		s.github.Store(h)
-		sources, publishers[github.Name] = append(sources, h.source()), h.app
-		if strings.HasPrefix(h.web, "http://") {
+	s.github.Store(h)
+	if s.buckets, err = openBuckets(c, s.log, s.refused); err != nil {
+		return usage(err)
+	}
+	for _, m := range s.members() {
+		sources, publishers[m.name()] = append(sources, m.source()), m.publisher()
+		if m.plain() {
 			s.mirrors.AllowPlain()
 		}
 	}
@@ -191,7 +194,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		Caches: filepath.Join(c.Data, "caches"), CacheLimits: cache.Limits{Size: int64(c.Caches.Size), ProjectSize: int64(c.Caches.Size) / 2, Age: time.Duration(c.Caches.Age)},
 		Log: s.log, Dir: filepath.Join(c.Data, "run"), Slots: c.Slots, Warm: *c.Warm, Program: program,
 	})
-	s.metrics = newMetrics(s.store, s.intake, s.reporter, s.app)
+	s.metrics = newMetrics(s.store, s.intake, s.reporter, s.members)
 	s.http = s.handler()
 	return nil
 }
@@ -274,7 +277,7 @@ func (s *server) handler() *http.Server {
 	if s.local != nil {
 		s.local.Register(e)
 	}
-	pages := web.New(web.Config{Store: s.store, AdminToken: s.token, URL: s.config.URL, Version: version(), Log: s.log, Secrets: s.secrets.Own, Schema: buildspec.Schema(), Backup: s.backup, Checks: s.told,
+	pages := web.New(web.Config{Store: s.store, AdminToken: s.token, URL: s.config.URL, Version: version(), Log: s.log, Secrets: s.secrets.Own, Schema: buildspec.Schema(), Backup: s.backup, Checks: s.told, Links: s.links,
 		Forges: &web.Forges{List: s.forges, Resync: s.resync, Rotate: s.rotateSecret}, Setup: s.setup.pages()})
 	pages.Register(e)
 	server := &http.Server{
@@ -332,7 +335,10 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	}
 	loop("intake", s.intake.Run)
 	loop("deliveries", s.intake.Recover)
-	loop("forges", s.watchForges)
+	loop("github", s.watchHub)
+	for _, b := range s.buckets {
+		loop(b.name(), func(ctx context.Context) error { return s.watchMember(ctx, b) })
+	}
 	loop("runner", s.runner.Run)
 	loop("reporter", s.reporter.Run)
 	loop("metrics", s.metrics.run)

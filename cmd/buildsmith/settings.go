@@ -30,7 +30,7 @@ func (c *Config) fill() {
 		c.Warm = &one
 	}
 	if c.LocalForge == nil {
-		alone := c.GitHub == nil
+		alone := c.GitHub == nil && len(c.Forges.Bitbucket) == 0
 		c.LocalForge = &alone
 	}
 	if c.URL == "" {
@@ -49,6 +49,9 @@ func (c *Config) fill() {
 		setDefault(&g.URL, "https://github.com")
 		g.URL = strings.TrimSuffix(g.URL, "/")
 		setDefault(&g.Deliveries, byWebhook)
+	}
+	for n := range c.Forges.Bitbucket {
+		c.Forges.Bitbucket[n].fill(n == 0, c.URL)
 	}
 	b, slots := &c.Builds, max(1, c.Slots)
 	setDefault(&b.Image, defaultImage)
@@ -72,10 +75,7 @@ func (c *Config) fill() {
 	for i := range c.Projects {
 		p := &c.Projects[i]
 		if p.Forge == "" {
-			p.Forge = "local"
-			if c.GitHub != nil || strings.Contains(p.Repository, "/") { // which no name at the built-in forge has
-				p.Forge = "github"
-			}
+			p.Forge = c.defaultForge(p)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -68,6 +69,29 @@ type Pull struct {
 	Fork    bool
 	Open    bool
 	Updated time.Time // by the forge's clock; zero if it does not tell
+
+	Decided PullState `json:",omitzero"` // how it was when an event of it was last decided on; zero if none was
+}
+
+// A PullState is what matters of a pull request to what is built of it.
+type PullState struct {
+	Head    string // as the event had it: a forge may shorten it
+	BaseRef string
+	Draft   bool
+	Open    bool
+}
+
+// State is that of a pull request.
+func (pr *PullRequest) State() PullState {
+	return PullState{Head: pr.Head, BaseRef: pr.BaseRef, Draft: pr.Draft, Open: pr.Open}
+}
+
+// Same reports whether a state is that of another, whose hash is a full one.
+func (s PullState) Same(full PullState) bool {
+	if s.Head != "" && strings.HasPrefix(full.Head, s.Head) {
+		s.Head = full.Head
+	}
+	return s == full
 }
 
 func pullKey(r Repo, number int) []byte { return fmt.Appendf(nil, "%s\x00%d", r.Key(), number) }
@@ -85,7 +109,8 @@ func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
 	if err != nil || pr.Updated.Before(before.Updated) && !pr.Updated.IsZero() {
 		return before, err
 	}
-	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, BaseRef: pr.BaseRef, Draft: pr.Draft, Fork: pr.HeadRepo != r.ID, Open: pr.Open, Updated: pr.Updated}
+	p := Pull{Number: pr.Number, Head: pr.Head, Seen: before.Seen, HeadRef: pr.HeadRef, BaseRef: pr.BaseRef, Draft: pr.Draft, Fork: pr.HeadRepo != r.ID, Open: pr.Open, Updated: pr.Updated,
+		Decided: before.Decided}
 	if p.Updated.IsZero() {
 		p.Updated = before.Updated
 	}
@@ -98,8 +123,18 @@ func (tx *Tx) SeePull(r Repo, pr *PullRequest) (Pull, error) {
 	return p, put(tx, bucketPulls, key, p)
 }
 
-// OfOpenPull reports whether a branch of a repository is known to be the head of an open pull request of it.
-func (tx *Tx) OfOpenPull(r Repo, headRef string) (bool, error) {
+// DecidePull records that an event of a pull request is decided on, unless a later one was.
+func (tx *Tx) DecidePull(r Repo, pr *PullRequest) error {
+	p, _, err := tx.Pull(r, pr.Number)
+	if err != nil || pr.Updated.Before(p.Updated) && !pr.Updated.IsZero() || p.Decided == pr.State() {
+		return err
+	}
+	p.Number, p.Decided = pr.Number, pr.State()
+	return put(tx, bucketPulls, pullKey(r, pr.Number), p)
+}
+
+// OpenPulls are the pull requests of a repository that are open as far as is known here, by their numbers.
+func (tx *Tx) OpenPulls(r Repo) (list []Pull, err error) {
 	prefix := []byte(r.Key() + "\x00")
 	c := tx.bucket(bucketPulls).Cursor()
 	for key, value := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, value = c.Next() {
@@ -108,11 +143,18 @@ func (tx *Tx) OfOpenPull(r Repo, headRef string) (bool, error) {
 		}
 		p, _, err := get[Pull](tx, bucketPulls, key)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		if p.Open && !p.Fork && p.HeadRef == headRef {
-			return true, nil
+		if p.Open {
+			list = append(list, p)
 		}
 	}
-	return false, nil
+	slices.SortFunc(list, func(a, b Pull) int { return a.Number - b.Number })
+	return list, nil
+}
+
+// OfOpenPull reports whether a branch of a repository is known to be the head of an open pull request of it.
+func (tx *Tx) OfOpenPull(r Repo, headRef string) (bool, error) {
+	open, err := tx.OpenPulls(r)
+	return slices.ContainsFunc(open, func(p Pull) bool { return !p.Fork && p.HeadRef == headRef }), err
 }

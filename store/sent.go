@@ -22,7 +22,7 @@ func (tx *Tx) Seen(forge, host, id string) bool {
 // A HookState is what is known of a forge's webhook.
 type HookState struct {
 	Ping time.Time // when the forge last tried it out
-	// Looked is when the forge's log of deliveries was last read to its end.
+	// Looked is when the forge's log of deliveries was last read to its end, or its repositories were last looked at.
 	Looked time.Time
 	// Secret says which of the configured secrets signed the last delivery, by its place among them from 0, and Used when.
 	Secret int

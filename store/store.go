@@ -43,6 +43,9 @@
 //	latest         project key NUL ref => seq and build id: the newest build of the ref, of no pull request
 //	repo-names     forge NUL name in lower case => repo key
 //	refs           repository name => map of ref to hash: what the built-in forge has delivered
+//	forge-refs     repo key NUL ref => Ref, of forges that are looked at
+//	looks          repo key => Look
+//	comments       repo key NUL comment id => when the comment was obeyed; kept for a month
 //
 // An update is on the disk when it returns (fsync); many at a time share one. Whoever waits for news watches: every update
 // wakes all watchers, and they look for themselves.
@@ -99,11 +102,14 @@ var (
 	bucketApprovals     = []byte("approvals")
 	bucketPulls         = []byte("pulls")
 	bucketReplies       = []byte("replies")
+	bucketForgeRefs     = []byte("forge-refs")
+	bucketLooks         = []byte("looks")
+	bucketComments      = []byte("comments")
 
 	allBuckets = [][]byte{bucketMeta, bucketDeliveries, bucketDeliveryIDs, bucketPending, bucketBodies, bucketRepos,
 		bucketProjects, bucketProjectNames, bucketBuilds, bucketOrder, bucketQueued, bucketTurns, bucketRunning, bucketCommits, bucketSpecs, bucketNotices,
 		bucketUnsaid, bucketTold, bucketSandboxes, bucketRefs, bucketImages, bucketReported, bucketLatest, bucketRepoNames, bucketOpen,
-		bucketInstallations, bucketApprovals, bucketPulls, bucketReplies}
+		bucketInstallations, bucketApprovals, bucketPulls, bucketReplies, bucketForgeRefs, bucketLooks, bucketComments}
 )
 
 // fileDirs are the directories of the files beside the database.

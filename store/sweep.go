@@ -37,7 +37,7 @@ const sweepBatch = 100
 // that belong to nothing go once they are an hour old.
 func (s *Store) Sweep(keep Retention) (Swept, error) {
 	var n Swept
-	err := errors.Join(s.sweepBuilds(keep, &n), s.sweepNotices(keep), s.sweepReplies(), s.sweepPulls(keep), s.sweepDeliveries(&n), s.sweepOrphans(&n))
+	err := errors.Join(s.sweepBuilds(keep, &n), s.sweepNotices(keep), s.sweepReplies(), s.sweepPulls(keep), s.sweepLooks(), s.sweepComments(), s.sweepDeliveries(&n), s.sweepOrphans(&n))
 	return n, err
 }
 

@@ -20,6 +20,7 @@ type candidate struct {
 	note    string // what people should know of the build
 	strange bool   // it is of somebody who may not write: it has no secrets, approved or not
 	covered bool   // a build stood for the commit when it was looked at, so that nothing was asked of it
+	found   bool   // its event was found by looking: what was built of it and stopped is not built again
 }
 
 // errUncovered says that a decision is to be prepared once more: whether a commit may be built was not asked.
@@ -236,7 +237,7 @@ func (i *Intake) settle(p *pending, q prepared) decision {
 		speaks := q.speaks
 		if q.pull != nil {
 			now, err := tx.SeePull(e.Repo, q.pull)
-			if err != nil {
+			if err = errors.Join(err, tx.DecidePull(e.Repo, q.pull)); err != nil {
 				return v, err
 			}
 			if ofChange(t.Event) && !now.Open {
@@ -259,6 +260,7 @@ func (i *Intake) settle(p *pending, q prepared) decision {
 			}
 			check := checkName(stored.Name, len(q.list) == 1)
 			used[check] = true
+			c.found = e.Found && t.Event != store.EventPullRequestReopen
 			id, why, err := i.become(tx, stored, check, c, t, speaks)
 			if err != nil {
 				return v, err
@@ -296,6 +298,11 @@ func (i *Intake) become(tx *store.Tx, p store.Project, check string, c candidate
 	}
 	if c.covered {
 		return "", "", errUncovered
+	}
+	for n := range builds {
+		if c.found && t.PullRequest > 0 && standsFor(&builds[n], p, t) {
+			return "", fmt.Sprintf("Commit %.12s was built before, by number %d, which was stopped.", t.Commit, builds[n].Number), nil
+		}
 	}
 	t.Fork = t.Fork || c.strange
 	notice := store.Notice{Check: check, Trigger: t, Settings: c.project.Settings}
@@ -362,27 +369,27 @@ func (i *Intake) worded(text string) string {
 // covering is the automatic build that stands for an event already, nil if there is none: a pull request's commit is built once,
 // whether its push or its event came first. One that was stopped stands for nothing.
 func covering(builds []store.Build, p store.Project, t store.Trigger) *store.Build {
-	if !ofChange(t.Event) {
-		return nil
-	}
 	for n := range builds {
-		b := &builds[n]
-		if b.ProjectKey != p.Key || !b.Trigger.Automatic || b.Stop != nil || b.Trigger.MergeGroup != t.MergeGroup || !ofChange(b.Trigger.Event) {
-			continue
+		if b := &builds[n]; b.Stop == nil && standsFor(b, p, t) {
+			return b
 		}
-		pull := b.Trigger.PullRequest > 0
-		switch {
-		case t.PullRequest > 0:
-			if strings.HasPrefix(b.Trigger.HeadRef, "refs/tags/") || pull && b.Trigger.BaseRef != t.BaseRef {
-				continue
-			}
-		case t.MergeGroup:
-		case !pull || b.Trigger.HeadRef != t.HeadRef || b.Trigger.Fork:
-			continue
-		}
-		return b
 	}
 	return nil
+}
+
+// standsFor reports whether a build of a commit stands for an event of it, unless it was stopped.
+func standsFor(b *store.Build, p store.Project, t store.Trigger) bool {
+	if !ofChange(t.Event) || b.ProjectKey != p.Key || !b.Trigger.Automatic || b.Trigger.MergeGroup != t.MergeGroup || !ofChange(b.Trigger.Event) {
+		return false
+	}
+	pull := b.Trigger.PullRequest > 0
+	switch {
+	case t.PullRequest > 0:
+		return !strings.HasPrefix(b.Trigger.HeadRef, "refs/tags/") && (!pull || b.Trigger.BaseRef == t.BaseRef)
+	case t.MergeGroup:
+		return true
+	}
+	return pull && b.Trigger.HeadRef == t.HeadRef && !b.Trigger.Fork
 }
 
 // answered reports whether a commit has a build of a project, or its check was answered.

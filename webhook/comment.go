@@ -32,7 +32,17 @@ func (i *Intake) comment(ctx context.Context, p *pending) (decision, error) {
 		return nothing("the comment holds no command"), nil
 	}
 	if e.Comment.Author.Bot && !slices.ContainsFunc(i.Commands.Bots, func(login string) bool { return strings.EqualFold(login, e.Comment.Author.Login) }) {
-		return nothing("commands of bots are not taken; commands.bots lists those whose are"), nil
+		return func(tx *store.Tx) (verdict, error) {
+			_, err := tx.SeeComment(e.Repo, e.Comment.ID)
+			return verdict{reason: "commands of bots are not taken; commands.bots lists those whose are"}, err
+		}, nil
+	}
+	var seen bool
+	if err := i.Store.View(func(tx *store.Tx) error { seen = tx.SeenComment(e.Repo, e.Comment.ID); return nil }); err != nil {
+		return nil, err
+	}
+	if seen {
+		return nothing(obeyedBefore), nil
 	}
 	forge, err := i.forge(e.Repo)
 	if err != nil {
@@ -57,6 +67,9 @@ func (i *Intake) comment(ctx context.Context, p *pending) (decision, error) {
 	i.acknowledge(ctx, forge, p, with)
 	return i.obeyAll(p, a, accepted, refused), nil
 }
+
+// obeyedBefore is why nothing comes of a comment that was delivered and found, or delivered twice.
+const obeyedBefore = "the comment was obeyed before"
 
 // ask gives what must be known of a comment's pull request and author.
 func (i *Intake) ask(ctx context.Context, forge Forge, e *Event) (*asker, error) {
@@ -219,6 +232,10 @@ func (i *Intake) obeyAll(p *pending, a *asker, accepted, refused []command) deci
 	e := &p.event
 	return func(tx *store.Tx) (v verdict, err error) {
 		var said, reasons []string
+		if seen, err := tx.SeeComment(e.Repo, e.Comment.ID); err != nil || seen {
+			v.reason = obeyedBefore
+			return v, err
+		}
 		if a.pr.Head != "" {
 			if _, err := tx.SeePull(e.Repo, &a.pr); err != nil {
 				return v, err

@@ -49,8 +49,17 @@ func (i *Intake) pushes(ctx context.Context, p *pending) (decision, error) {
 // maxReason is how many bytes a reason may have that is made of several.
 const maxReason = 2000
 
-// push decides on a change of a ref.
+// push decides on a change of a ref, and remembers it where forges are looked at.
 func (i *Intake) push(ctx context.Context, p *pending) (decision, error) {
+	decide, err := i.change(ctx, p)
+	if err != nil || !i.looksAt(p.event.Repo.Forge) || !memorable(&p.event.Push) {
+		return decide, err
+	}
+	return i.noting(p, decide), nil
+}
+
+// change decides on a change of a ref.
+func (i *Intake) change(ctx context.Context, p *pending) (decision, error) {
 	e := &p.event
 	switch {
 	case e.Push.After == "":
@@ -62,17 +71,9 @@ func (i *Intake) push(ctx context.Context, p *pending) (decision, error) {
 	case !store.ValidRef(e.Push.Ref) || !store.ValidHash(e.Push.After):
 		return nothing("%q at %q is no valid ref or commit", e.Push.Ref, e.Push.After), nil
 	}
-	if e.Push.Message == "" { // the forge may not tell, nor of a tag which commit it leads to
-		forge, err := i.forge(e.Repo)
-		if err != nil {
-			return nil, err
-		}
-		commit, err := forge.Commit(ctx, e.Repo, e.Push.After)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, fmt.Errorf("looking at commit %s: %w", e.Push.After, err)
-		}
-		if err == nil && store.ValidHash(commit.Hash) {
-			e.Push.After, e.Push.Message = commit.Hash, commit.Message
+	if e.Push.Message == "" { // the forge may not tell
+		if gone, err := i.askMessage(ctx, e); err != nil || gone && e.Found {
+			return nothing("commit %.12s is gone", e.Push.After), err
 		}
 	}
 	list, reason, err := i.candidates(ctx, e.Repo, e.Repo, e.Push.After)

@@ -36,6 +36,7 @@ type Event struct {
 	Summary      string    // for people, a few words
 	Organization string    // login of the repository's organisation, empty for a person's
 	At           time.Time // of Push and PullRequest: when it happened, by the forge's clock; zero if it does not tell
+	Found        bool      // of Push, PullRequest and Comment: no delivery told of it, it was found by looking
 
 	Reason      string            // of Nothing: why it means nothing
 	Unknown     bool              // of Nothing: an event or action that this program does not know

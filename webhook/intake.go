@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"buildsmith/store"
@@ -234,6 +235,8 @@ func (i *Intake) decode(d store.Delivery) (p *pending) {
 		p.event, err = decodeRequest(d.Event, body)
 	} else if source := i.source(d.Forge); source == nil {
 		err = fmt.Errorf("forge %s is no longer configured", d.Forge)
+	} else if strings.HasPrefix(d.Event, foundPrefix) {
+		p.event, err = decodeFinding(d, body)
 	} else {
 		p.event, err = source.Decode(d.Event, body)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"buildsmith/store"
 )
@@ -21,10 +20,10 @@ func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) 
 		return nothing("nothing changed of pull request %d that is built", pr.Number), nil
 	}
 	if gone, err := i.complete(ctx, e); err != nil || gone {
-		return nothing("the newest commit of pull request %d is gone, or lies in a repository that cannot be read from here", pr.Number), err
+		return unbuilt(e, "the newest commit of pull request %d is gone, or lies in a repository that cannot be read from here", pr.Number), err
 	}
 	if !store.ValidHash(pr.Head) || !store.ValidRef(pr.HeadRef) || !store.ValidRef(pr.BaseRef) {
-		return nothing("pull request %d has no valid head or base", pr.Number), nil
+		return unbuilt(e, "pull request %d has no valid head or base", pr.Number), nil
 	}
 	if !ofChange(e.Event) {
 		return i.closed(ctx, p)
@@ -51,6 +50,17 @@ func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) 
 	return i.settle(p, prepared{list: list, trigger: t, pull: pr, speaks: true, prefix: reason}), nil
 }
 
+// unbuilt decides on an event of a pull request of which nothing can be built.
+func unbuilt(e *Event, format string, args ...any) decision {
+	decide := nothing(format, args...)
+	return func(tx *store.Tx) (verdict, error) {
+		if err := tx.DecidePull(e.Repo, &e.PullRequest); err != nil {
+			return verdict{}, err
+		}
+		return decide(tx)
+	}
+}
+
 // complete gives the pull request of an event its full hashes, if its forge shortens them. It reports whether its commit is gone.
 func (i *Intake) complete(ctx context.Context, e *Event) (gone bool, err error) {
 	forge, err := i.forge(e.Repo)
@@ -58,7 +68,7 @@ func (i *Intake) complete(ctx context.Context, e *Event) (gone bool, err error) 
 		return false, err
 	}
 	completer, ok := forge.(Completer)
-	if !ok {
+	if !ok || e.Found { // a look gives full ones
 		return false, nil
 	}
 	err = completer.Complete(ctx, e.Repo, &e.PullRequest)
@@ -80,7 +90,7 @@ func (i *Intake) sameAsKnown(e *Event) (same bool, err error) {
 	pr := &e.PullRequest
 	err = i.Store.View(func(tx *store.Tx) error {
 		known, ok, err := tx.Pull(e.Repo, pr.Number)
-		same = ok && pr.Head != "" && strings.HasPrefix(known.Head, pr.Head) && known.BaseRef == pr.BaseRef && known.Draft == pr.Draft && known.Open == pr.Open
+		same = ok && pr.Head != "" && pr.State().Same(known.Decided)
 		return err
 	})
 	return same, err
@@ -301,7 +311,7 @@ func (i *Intake) closed(ctx context.Context, p *pending) (decision, error) {
 		}
 		shared := slices.ContainsFunc(others, func(o store.Pull) bool { return o.Number != pr.Number })
 		seen, err := tx.SeePull(e.Repo, pr)
-		if err != nil {
+		if err = errors.Join(err, tx.DecidePull(e.Repo, pr)); err != nil {
 			return verdict{}, err
 		}
 		if seen.Open {

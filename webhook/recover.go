@@ -34,15 +34,17 @@ const (
 	lastSweepPause = 10 * time.Minute
 )
 
-// A Sweep is what came of a look at a forge's log of deliveries.
+// A Sweep is what came of a look at a forge's log of deliveries, or at its repositories.
 type Sweep struct {
 	At      time.Time
-	Missed  int // deliveries that the server did not have
+	Missed  int // deliveries that the server did not have, or differences that none told of
 	Asked   int // of them, those that the forge was asked to send again
-	Fetched int // those that were fetched
+	Fetched int // those that were fetched, or of which deliveries were made
 	Gone    int // those that the forge no longer has
 	Left    int // those for the next look
 	Err     error
+
+	some bool // of a look at repositories: the error is of some of them
 }
 
 // recovery is how the looks at the forges' logs stand.
@@ -92,7 +94,7 @@ func (i *Intake) Recover(ctx context.Context) error {
 		added, names := i.added, slices.Sorted(maps.Keys(i.sources))
 		i.sourcesMu.RUnlock()
 		for _, name := range names {
-			if _, ok := i.source(name).Forge.(DeliveryLog); ok && !begun[name] {
+			if recovers(i.source(name)) && !begun[name] {
 				begun[name] = true
 				loops.Go(func() { i.recoverOf(ctx, name) })
 			}
@@ -105,22 +107,42 @@ func (i *Intake) Recover(ctx context.Context) error {
 	}
 }
 
-// recoverOf looks at the log of one forge again and again.
+// recovers reports whether what was missed of a forge can be got back.
+func recovers(source *Source) bool {
+	_, remembers := source.Forge.(DeliveryLog)
+	_, shows := source.Forge.(Looker)
+	return remembers || shows
+}
+
+// periodOf is how often a forge is looked at while all is well.
+func (i *Intake) periodOf(source *Source) time.Duration {
+	every := cmp.Or(i.SweepEvery, sweepEvery)
+	if !source.Fetch {
+		return every
+	}
+	if _, ok := source.Forge.(DeliveryLog); ok {
+		return fetchEvery
+	}
+	return min(every, lookEvery)
+}
+
+// recoverOf looks at the log of one forge, or at its repositories, again and again.
 func (i *Intake) recoverOf(ctx context.Context, name string) {
 	failures := 0
 	every := cmp.Or(i.SweepEvery, sweepEvery)
 	for {
 		s := i.SweepNow(ctx, name)
-		pause := every
-		if source := i.source(name); source.Fetch {
-			pause = fetchEvery
-		}
+		pause := i.periodOf(i.source(name))
 		switch {
 		case s.Err != nil && ctx.Err() == nil:
 			failures++
-			pause = pauseAfter(s.Err, failures, pause, i.Store.Now())
+			inRow := failures
+			if s.some {
+				inRow = 1 // the others are not to wait longer
+			}
+			pause = pauseAfter(s.Err, inRow, pause, i.Store.Now())
 			if failures == 1 || pause >= every {
-				i.Log.Warn("reading the log of deliveries", "forge", name, "err", s.Err, "next", pause.Round(time.Second))
+				i.Log.Warn("looking for what was not delivered", "forge", name, "err", s.Err, "next", pause.Round(time.Second))
 			}
 		default:
 			failures = 0
@@ -158,14 +180,17 @@ func (i *Intake) SweepNow(ctx context.Context, forge string) Sweep {
 		result.Err = fmt.Errorf("forge %s is not configured", forge)
 		return result
 	}
-	log, ok := source.Forge.(DeliveryLog)
-	if !ok {
+	ctx, cancel := context.WithTimeout(ctx, sweepTime)
+	defer cancel()
+	switch asked := source.Forge.(type) {
+	case DeliveryLog:
+		result.Err = i.sweep(ctx, source, asked, s, &result)
+	case Looker:
+		result.Err = i.look(ctx, source, asked, &result)
+	default:
 		result.Err = fmt.Errorf("forge %s keeps no log of deliveries", forge)
 		return result
 	}
-	ctx, cancel := context.WithTimeout(ctx, sweepTime)
-	defer cancel()
-	result.Err = i.sweep(ctx, source, log, s, &result)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = result
@@ -305,7 +330,7 @@ func (i *Intake) accept(source *Source, s Sent, header http.Header, body []byte)
 			event = named
 		}
 	}
-	if event == "" || len(event) > 100 || len(body) > maxDelivery {
+	if event == "" || len(event) > 100 || len(body) > maxDelivery || strings.HasPrefix(event, foundPrefix) {
 		i.Log.Warn("a delivery in the forge's log cannot be read", "forge", source.Name, "delivery", s.ID)
 		return nil
 	}
@@ -320,6 +345,9 @@ func (i *Intake) accept(source *Source, s Sent, header http.Header, body []byte)
 
 // heard records whom a delivery is from, and that the webhook works.
 func heard(tx *store.Tx, d *store.Delivery, e *Event) error {
+	if e.Found { // nothing was delivered
+		return nil
+	}
 	id := e.Repo.Installation
 	if e.Installation.ID != 0 {
 		id = e.Installation.ID

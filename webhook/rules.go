@@ -139,11 +139,18 @@ func happened(b *store.Build) int64 {
 }
 
 // later reports whether the event of a build happened after that of another. Of two within a second the commit that the ref had before
-// tells.
+// tells, and of two of which the forge does not tell when both happened.
 func later(b, than *store.Build) bool {
-	if at, other := happened(b), happened(than); at != other {
-		return at > other
+	at, other := happened(b), happened(than)
+	untold := b.Trigger.At.IsZero() || than.Trigger.At.IsZero()
+	if at == other || untold && (follows(b, than) || follows(than, b)) {
+		return follows(b, than)
 	}
+	return at > other
+}
+
+// follows reports whether the commit of a build took the place of that of another.
+func follows(b, than *store.Build) bool {
 	return b.Trigger.Prev != "" && b.Trigger.Prev == than.Trigger.Commit && than.Trigger.Prev != b.Trigger.Commit
 }
 

@@ -71,7 +71,7 @@ type Looker interface {
 	Repositories(ctx context.Context) ([]store.Repo, error)
 	// Look gives the branches, tags and open pull requests of a repository, with full hashes.
 	Look(ctx context.Context, r store.Repo) (Standing, error)
-	// Comments gives the comments on a pull request that were made since a time, oldest first, but our own.
+	// Comments gives the comments on a pull request that were made since a time, oldest first, but our own. Each has an id.
 	Comments(ctx context.Context, r store.Repo, number int, since time.Time) ([]store.Comment, error)
 }
 
@@ -99,7 +99,8 @@ type Source struct {
 	Forge  Forge
 	// PullByCommit says that CODEBUILD_SOURCE_VERSION of a pull request's build is its commit, as CodeBuild has it at this forge.
 	PullByCommit bool
-	// Fetch is for a forge that cannot reach the server: its deliveries are fetched. The Forge must be a DeliveryLog.
+	// Fetch is for a forge that cannot reach the server: its deliveries are fetched, or all is found by looking. The Forge must be a
+	// DeliveryLog or a Looker.
 	Fetch bool
 }
 
@@ -130,7 +131,8 @@ type Config struct {
 	// store.ErrNotFound says that the commit is gone.
 	ChangedFiles func(ctx context.Context, r store.Repo, t *store.Trigger, base string) ([]string, error)
 	// SweepEvery is how often a forge's log of deliveries is read for those that were missed; ten minutes if it is 0. An attempt
-	// to deliver that is younger, or younger than half a minute, is left alone: the next may be under way.
+	// to deliver that is younger, or younger than half a minute, is left alone: the next may be under way. As often a forge is looked
+	// at that has no such log; what is different is looked at again after half a minute, or after this time if it is shorter.
 	SweepEvery time.Duration
 	Log        *slog.Logger
 }
@@ -150,7 +152,7 @@ type Intake struct {
 	// Unknown counts deliveries whose event or action this program does not know.
 	Unknown atomic.Int64
 
-	// Fetched counts those that were not delivered and fetched instead.
+	// Fetched counts those that were not delivered and fetched instead, or found by looking.
 	Fetched atomic.Int64
 }
 
@@ -244,6 +246,10 @@ func (i *Intake) receive(c echo.Context) error {
 	if id == "" || event == "" || len(id) > 200 || len(event) > 100 {
 		i.Refused.Add(1)
 		return answer(c, http.StatusBadRequest, "the headers name no delivery or no event")
+	}
+	if strings.HasPrefix(event, foundPrefix) {
+		i.Refused.Add(1)
+		return answer(c, http.StatusBadRequest, "events that begin with "+foundPrefix+" are the server's own")
 	}
 	d := store.Delivery{Forge: source.Name, Host: source.Host, ID: id, Event: event, UserAgent: clip(r.UserAgent(), 200)}
 	accepted, err := i.Store.Accept(&d, body)

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -318,8 +319,11 @@ func pullEvent(pr store.PullRequest) Event {
 	return Event{Kind: PullRequest, Repo: repo, Sender: pr.Author, Event: store.EventPullRequestCreated, PullRequest: pr, Summary: "pull request"}
 }
 
+// commented numbers comments.
+var commented atomic.Int64
+
 func comment(body string, by store.Account) Event {
-	return Event{Kind: Comment, Repo: repo, Sender: by, Comment: store.Comment{ID: 5, PullRequest: 12, Body: body, Author: by}}
+	return Event{Kind: Comment, Repo: repo, Sender: by, Comment: store.Comment{ID: commented.Add(1), PullRequest: 12, Body: body, Author: by}}
 }
 
 func TestAnswers(t *testing.T) {

@@ -1,0 +1,463 @@
+package webhook
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"buildsmith/store"
+)
+
+const (
+	// lookEvery is how often a forge is looked at that delivers nothing, unless Config.SweepEvery is shorter.
+	lookEvery = time.Minute
+	// maxLooked is how many repositories are looked at in one round.
+	maxLooked = 60
+	// maxFound is how many deliveries are made in one round.
+	maxFound = 500
+	// roundTime is how long a round may ask, and repositoryTime what one repository may take of it.
+	roundTime      = 3 * time.Minute
+	repositoryTime = time.Minute
+	// maxTalks is of how many pull requests of a repository comments are read in one look, and maxComments how many comments about.
+	maxTalks    = 50
+	maxComments = 300
+	// maxAsked is of how many pull requests that are no longer open it is asked in one look what became of them.
+	maxAsked = 50
+)
+
+// A round is one look at the repositories of a forge.
+type round struct {
+	intake *Intake
+	source *Source
+	looker Looker
+	at     time.Time
+	seen   []*seen
+}
+
+// What was seen of a repository.
+type seen struct {
+	repo  store.Repo
+	look  store.Look // to be remembered once all that was found is stored
+	found []*finding
+}
+
+// look looks at the repositories of a forge and makes deliveries of what none told of.
+func (i *Intake) look(ctx context.Context, source *Source, looker Looker, result *Sweep) error {
+	r := &round{intake: i, source: source, looker: looker, at: result.At}
+	asked := r.ask(ctx, result)
+	if err := r.settle(ctx); err != nil {
+		return errors.Join(asked, err)
+	}
+	if err := r.store(result); err != nil {
+		return errors.Join(asked, err)
+	}
+	if asked != nil {
+		return asked
+	}
+	return i.Store.Update(func(tx *store.Tx) error {
+		return tx.ChangeHook(source.Name, source.Host, func(h *store.HookState) { h.Looked = r.at })
+	})
+}
+
+// ask looks at the repositories whose turn it is. The error says of how many of them it is not known how they stand.
+func (r *round) ask(ctx context.Context, result *Sweep) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	list, err := r.looker.Repositories(ctx)
+	if err != nil {
+		return fmt.Errorf("asking for the repositories: %w", err)
+	}
+	if list, err = r.due(list); err != nil {
+		return err
+	}
+	var first error
+	failed := 0
+	for n, repo := range list {
+		of, cancel := context.WithTimeout(ctx, repositoryTime)
+		err := r.lookAt(of, repo)
+		cancel()
+		if err == nil {
+			continue
+		}
+		err = fmt.Errorf("looking at %s: %w", repo.Name, err)
+		if limited := interface{ RetryAt() time.Time }(nil); errors.As(err, &limited) || ctx.Err() != nil {
+			return fmt.Errorf("%w; repositories that are left for the next look: %d", err, len(list)-n)
+		}
+		first = cmp.Or(first, err)
+		failed++
+		if err := r.failed(repo, err); err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		result.some = failed < len(list)
+		return fmt.Errorf("%d of %d repositories could not be looked at: %w", failed, len(list), first)
+	}
+	return nil
+}
+
+// due gives the repositories that are looked at in this round: those whose last look is longest ago.
+func (r *round) due(list []store.Repo) ([]store.Repo, error) {
+	tried := map[string]time.Time{}
+	list = slices.DeleteFunc(slices.Clone(list), func(repo store.Repo) bool { return repo.Forge != r.source.Name || repo.ID == "" })
+	err := r.intake.Store.View(func(tx *store.Tx) error {
+		for _, repo := range list {
+			look, err := tx.Look(repo)
+			if err != nil {
+				return err
+			}
+			tried[repo.Key()] = look.Tried
+		}
+		return nil
+	})
+	slices.SortFunc(list, func(a, b store.Repo) int {
+		return cmp.Or(tried[a.Key()].Compare(tried[b.Key()]), cmp.Compare(a.Key(), b.Key()))
+	})
+	list = slices.CompactFunc(list, func(a, b store.Repo) bool { return a.Key() == b.Key() })
+	return list[:min(len(list), maxLooked)], err
+}
+
+// failed remembers that a repository could not be looked at, and that it is gone if the forge says so.
+func (r *round) failed(repo store.Repo, why error) error {
+	return r.intake.Store.Update(func(tx *store.Tx) error {
+		look, err := tx.Look(repo)
+		if err != nil {
+			return err
+		}
+		look.Tried, look.Problem = r.at, clip(why.Error(), maxReason)
+		if err := tx.SetLook(repo, look); err != nil || !errors.Is(why, store.ErrNotFound) {
+			return err
+		}
+		return tx.ChangeRepo(repo.Key(), func(s *store.RepoState) { s.Gone = true })
+	})
+}
+
+// lookAt looks at a repository.
+func (r *round) lookAt(ctx context.Context, repo store.Repo) error {
+	standing, err := r.looker.Look(ctx, repo)
+	if err != nil {
+		return err
+	}
+	standing = sane(standing)
+	s := &seen{repo: repo}
+	if s.look, err = r.baseline(repo, &standing); err != nil {
+		return err
+	}
+	var closed []store.Pull
+	if err := r.intake.Store.View(func(tx *store.Tx) error {
+		refs, err := tx.RefsOf(repo)
+		if err != nil {
+			return err
+		}
+		s.found = r.refs(repo, refs, &standing)
+		pulls, gone, err := r.pulls(tx, repo, &standing)
+		s.found, closed = append(s.found, pulls...), gone
+		return err
+	}); err != nil {
+		return err
+	}
+	ended, err := r.ended(ctx, repo, closed)
+	if err != nil {
+		return err
+	}
+	s.found = append(s.found, ended...)
+	talk, err := r.comments(ctx, s, &standing)
+	s.found = append(s.found, talk...)
+	s.look.Last, s.look.Tried, s.look.Problem = r.at, r.at, ""
+	if err != nil {
+		s.look.Problem = clip(err.Error(), maxReason)
+	}
+	r.seen = append(r.seen, s) // what else was found is not to wait for comments that cannot be read
+	return err
+}
+
+// sane gives what of a standing a repository can have: whole hashes of branches and tags, and open pull requests.
+func sane(s Standing) Standing {
+	refs := map[string]string{}
+	for ref, hash := range s.Refs {
+		if memorable(&PushEvent{Ref: ref, After: hash}) && hash != "" {
+			refs[ref] = hash
+		}
+	}
+	s.Refs = refs
+	s.Pulls = slices.DeleteFunc(slices.Clone(s.Pulls), func(pr store.PullRequest) bool { return !pr.Open || pr.Number <= 0 })
+	slices.SortFunc(s.Pulls, func(a, b store.PullRequest) int { return a.Number - b.Number })
+	return s
+}
+
+// baseline gives what is remembered of the looks at a repository. The first look is remembered as it is, for nothing is built of
+// what was there before; but what deliveries told stays.
+func (r *round) baseline(repo store.Repo, standing *Standing) (look store.Look, err error) {
+	err = r.intake.Store.Update(func(tx *store.Tx) error {
+		state, err := tx.RepoState(repo.Key())
+		if err != nil {
+			return err
+		}
+		if state.Gone { // it is there again
+			if err := tx.ChangeRepo(repo.Key(), func(s *store.RepoState) { s.Gone = false }); err != nil {
+				return err
+			}
+		}
+		if look, err = tx.Look(repo); err != nil || !look.First.IsZero() {
+			return err
+		}
+		look = store.Look{First: r.at, Last: r.at, Tried: r.at, Pulls: map[int]store.PullLook{}}
+		for ref, hash := range standing.Refs {
+			known, err := tx.Ref(repo, ref)
+			if err != nil {
+				return err
+			}
+			if known.Past != nil {
+				continue
+			}
+			known.Move("", hash)
+			if err := tx.SetRef(repo, ref, known); err != nil {
+				return err
+			}
+		}
+		for n := range standing.Pulls {
+			pr := &standing.Pulls[n]
+			look.Pulls[pr.Number] = store.PullLook{Updated: pr.Updated, At: r.at}
+			known, _, err := tx.Pull(repo, pr.Number)
+			if err != nil {
+				return err
+			}
+			if known.Decided != (store.PullState{}) {
+				continue
+			}
+			if store.ValidHash(pr.Head) && store.ValidRef(pr.HeadRef) && store.ValidRef(pr.BaseRef) {
+				if _, err := tx.SeePull(repo, pr); err != nil {
+					return err
+				}
+			}
+			if err := tx.DecidePull(repo, pr); err != nil {
+				return err
+			}
+		}
+		return tx.SetLook(repo, look)
+	})
+	return look, err
+}
+
+// refs finds the refs that are new, moved or gone.
+func (r *round) refs(repo store.Repo, known map[string]string, standing *Standing) (list []*finding) {
+	for ref, hash := range standing.Refs {
+		if known[ref] != hash {
+			list = append(list, &finding{Repo: repo, At: r.at, Ref: ref, Before: known[ref], After: hash})
+		}
+	}
+	for ref, hash := range known {
+		if standing.Refs[ref] == "" && !standing.Part {
+			list = append(list, &finding{Repo: repo, At: r.at, Ref: ref, Before: hash})
+		}
+	}
+	slices.SortFunc(list, func(a, b *finding) int { return strings.Compare(a.Ref, b.Ref) })
+	return list
+}
+
+// pulls finds the open pull requests that are new, or not as they were, and gives those that are open here and not among them.
+func (r *round) pulls(tx *store.Tx, repo store.Repo, standing *Standing) (list []*finding, closed []store.Pull, err error) {
+	open := map[int]bool{}
+	for n := range standing.Pulls {
+		pr := &standing.Pulls[n]
+		open[pr.Number] = true
+		known, _, err := tx.Pull(repo, pr.Number)
+		if err != nil {
+			return nil, nil, err
+		}
+		if known.Decided.Same(pr.State()) {
+			continue
+		}
+		f := &finding{Repo: repo, At: r.at, PullRequest: pr, Event: store.EventPullRequestUpdated, decided: known.Decided}
+		switch {
+		case known.Decided == store.PullState{}:
+			f.Event = store.EventPullRequestCreated
+		case !known.Decided.Open:
+			f.Event = store.EventPullRequestReopen
+		}
+		list = append(list, f)
+	}
+	if standing.Part {
+		return list, nil, nil
+	}
+	all, err := tx.OpenPulls(repo)
+	for _, p := range all {
+		if ended := p.Decided != (store.PullState{}) && !p.Decided.Open; !ended && !open[p.Number] && len(closed) < maxAsked {
+			closed = append(closed, p)
+		}
+	}
+	return list, closed, err
+}
+
+// ended finds what became of pull requests that are open here.
+func (r *round) ended(ctx context.Context, repo store.Repo, closed []store.Pull) (list []*finding, err error) {
+	for _, known := range closed {
+		pr, err := r.source.Forge.PullRequest(ctx, repo, known.Number)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			pr = store.PullRequest{Number: known.Number, Head: known.Head, HeadRef: known.HeadRef, HeadRepo: repo.ID, BaseRef: known.BaseRef, Draft: known.Draft}
+			if known.Fork {
+				pr.HeadRepo = ""
+			}
+		case err != nil:
+			return nil, fmt.Errorf("looking at pull request %d: %w", known.Number, err)
+		case pr.Open: // it was opened again just now
+			continue
+		}
+		f := &finding{Repo: repo, At: r.at, PullRequest: &pr, Event: store.EventPullRequestClosed, decided: known.Decided}
+		if pr.Merged != "" {
+			f.Event = store.EventPullRequestMerged
+		}
+		list = append(list, f)
+	}
+	return list, nil
+}
+
+// comments finds the commands in the comments on pull requests that changed since the last look. An error leaves those for the next
+// look that were not read.
+func (r *round) comments(ctx context.Context, s *seen, standing *Standing) (list []*finding, err error) {
+	last := s.look
+	s.look.Pulls = map[int]store.PullLook{}
+	if standing.Part {
+		for number, of := range last.Pulls {
+			s.look.Pulls[number] = of
+		}
+	}
+	var changed []*store.PullRequest
+	for n := range standing.Pulls {
+		pr := &standing.Pulls[n]
+		of, ok := last.Pulls[pr.Number]
+		if !ok {
+			of = store.PullLook{At: last.Last}
+		}
+		s.look.Pulls[pr.Number] = of
+		if pr.Updated.IsZero() || pr.Updated.After(of.Updated) {
+			changed = append(changed, pr)
+		}
+	}
+	slices.SortStableFunc(changed, func(a, b *store.PullRequest) int {
+		return s.look.Pulls[a.Number].At.Compare(s.look.Pulls[b.Number].At)
+	})
+	read := 0
+	for n, pr := range changed {
+		if n == maxTalks || read >= maxComments {
+			break
+		}
+		since := s.look.Pulls[pr.Number].At.Add(-overlap)
+		if since.Before(last.First) {
+			since = last.First
+		}
+		comments, err := r.looker.Comments(ctx, s.repo, pr.Number, since)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return list, fmt.Errorf("reading the comments on pull request %d: %w", pr.Number, err)
+		}
+		read += len(comments)
+		for _, c := range comments {
+			c.PullRequest = pr.Number
+			if c.ID != 0 && (c.Created.IsZero() || !c.Created.Before(since)) && len(r.intake.Commands.parse(c.Body)) > 0 {
+				list = append(list, &finding{Repo: s.repo, At: r.at, Comment: &c})
+			}
+		}
+		s.look.Pulls[pr.Number] = store.PullLook{Updated: pr.Updated, At: r.at}
+	}
+	return list, nil
+}
+
+// settle waits for what is under way, and leaves of what was found what did not come by then.
+func (r *round) settle(ctx context.Context) error {
+	if err := r.sift(); err != nil || r.source.Fetch || !slices.ContainsFunc(r.seen, func(s *seen) bool { return len(s.found) > 0 }) {
+		return err
+	}
+	timer := time.NewTimer(min(settleTime, cmp.Or(r.intake.SweepEvery, settleTime)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	}
+	return r.sift()
+}
+
+// sift takes out of what was found what deliveries told meanwhile, and what was found before and waits to be decided on.
+func (r *round) sift() error {
+	waiting := map[string]bool{}
+	return r.intake.Store.View(func(tx *store.Tx) error {
+		for after := uint64(0); ; {
+			list, err := tx.PendingDeliveries(after, pageSize)
+			if err != nil {
+				return err
+			}
+			for _, d := range list {
+				if after = d.Seq; d.Forge == r.source.Name && strings.HasPrefix(d.ID, foundPrefix) {
+					waiting[d.ID[:strings.LastIndex(d.ID, "/")+1]] = true
+				}
+			}
+			if len(list) < pageSize {
+				break
+			}
+		}
+		for _, s := range r.seen {
+			var left []*finding
+			for _, f := range s.found {
+				still, err := f.still(tx)
+				if err != nil {
+					return err
+				}
+				if still && !waiting[f.subject()] {
+					left = append(left, f)
+				}
+			}
+			s.found = left
+		}
+		return nil
+	})
+}
+
+// store makes deliveries of what was found, and then remembers the look. A repository of which something is left is looked at again
+// next.
+func (r *round) store(result *Sweep) error {
+	i := r.intake
+	for _, s := range r.seen {
+		result.Missed += len(s.found)
+	}
+	if result.Missed > 0 {
+		if disk, err := i.Store.Disk(); err != nil || disk.Low() {
+			result.Left = result.Missed
+			return errors.Join(errors.New("the disk of this server is nearly full"), err)
+		}
+	}
+	i.Store.At("looked")
+	for _, s := range r.seen {
+		left := false
+		for _, f := range s.found {
+			if left = result.Fetched == maxFound; left {
+				break
+			}
+			body, err := json.Marshal(f)
+			if err != nil {
+				return err
+			}
+			d := store.Delivery{Forge: r.source.Name, Host: r.source.Host, ID: f.id(), Event: f.event(), Repo: f.Repo.Name, RepoKey: f.Repo.Key()}
+			if _, err := i.Store.Accept(&d, body); err != nil {
+				return err
+			}
+			result.Fetched++
+			i.Fetched.Add(1)
+			i.Store.At("delivery stored")
+		}
+		if left {
+			continue
+		}
+		if err := i.Store.Update(func(tx *store.Tx) error { return tx.SetLook(s.repo, s.look) }); err != nil {
+			return err
+		}
+		i.Store.At("look remembered")
+	}
+	result.Left = result.Missed - result.Fetched
+	return nil
+}

@@ -1,0 +1,162 @@
+package bitbuckettest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+const centerRepo = "octo/hello"
+
+// A center is a Data Center with one repository, and a token of the repository that may do all there.
+type center struct {
+	*Server
+	t     *testing.T
+	api   string // the path of the repository below /rest
+	sha   string // of the first commit on main
+	token string
+}
+
+// newCenter also lets the test run beside others: each has a server of its own.
+func newCenter(t *testing.T, o Options) *center {
+	t.Helper()
+	o.Flavor, o.checkAnswers = DataCenter, true
+	s := &center{Server: New(t, o), t: t, api: "/api/latest/projects/OCTO/repos/hello"}
+	if _, err := s.AddRepo(centerRepo, RepoOptions{Private: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.sha = s.commit("main", map[string]string{"buildspec.yml": "version: 0.2\n", "src/a b.go": "package a\n"})
+	s.token = s.newToken(TokenOptions{Kind: RepositoryToken, Repo: centerRepo, Scopes: []string{"REPO_ADMIN"}})
+	return s
+}
+
+func (s *center) newToken(o TokenOptions) string {
+	s.t.Helper()
+	token, err := s.AddToken(o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return token.Value
+}
+
+func (s *center) commit(branch string, files map[string]string) string {
+	s.t.Helper()
+	sha, err := s.Commit(centerRepo, branch, Change{Files: files})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return sha
+}
+
+// pull opens a pull request from a new branch into main.
+func (s *center) pull(branch string) int {
+	s.t.Helper()
+	s.commit(branch, map[string]string{branch: "new\n"})
+	number, _, err := s.OpenPullRequest(centerRepo, PullRequest{Head: branch, Base: "main", User: "ada", Title: "Add " + branch})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return number
+}
+
+func (s *center) comment(pull int, user, body string) int64 {
+	s.t.Helper()
+	comment, _, err := s.Comment(centerRepo, pull, user, body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return comment.ID
+}
+
+func (s *center) insights(key string) string {
+	return "/insights/latest" + strings.TrimPrefix(s.api, "/api/latest") + "/commits/" + s.sha + "/reports/" + key
+}
+
+func (s *center) reactions(pull int, comment int64) string {
+	return fmt.Sprintf("/comment-likes/latest%s/pull-requests/%d/comments/%d/reactions", strings.TrimPrefix(s.api, "/api/latest"), pull, comment)
+}
+
+// send makes a request, which is a method and a path below /rest, with a token if that is not empty.
+func (s *center) send(request, token, body string) (*http.Response, []byte) {
+	s.t.Helper()
+	method, path, _ := strings.Cut(request, " ")
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.WebURL()+"/rest"+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp, data
+}
+
+// request makes a request with the token of the repository. The answer is nil if it is no object.
+func (s *center) request(request, body string) (int, object) {
+	s.t.Helper()
+	resp, data := s.send(request, s.token, body)
+	var o object
+	d := json.NewDecoder(bytes.NewReader(data))
+	if len(data) > 0 && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+		if err := d.Decode(&o); err != nil {
+			s.t.Fatalf("%s answers %q: %v", request, data, err)
+		}
+	}
+	return resp.StatusCode, o
+}
+
+// must makes a request that is to be answered with a status.
+func (s *center) must(request, body string, status int) object {
+	s.t.Helper()
+	got, o := s.request(request, body)
+	if got != status {
+		s.t.Fatalf("%s answers %d %v, want %d", request, got, o, status)
+	}
+	return o
+}
+
+// at looks into an object: keys and the numbers of elements, with dots between them.
+func at(v any, path string) any {
+	for key := range strings.SplitSeq(path, ".") {
+		switch x := v.(type) {
+		case object:
+			v = x[key]
+		case []any:
+			i := -1
+			fmt.Sscan(key, &i)
+			if i < 0 || i >= len(x) {
+				return nil
+			}
+			v = x[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+// problemOf returns the message of a refusal, whose form must be the right one.
+func problemOf(t *testing.T, o object) string {
+	t.Helper()
+	message, _ := at(o, "errors.0.message").(string)
+	exception, _ := at(o, "errors.0.exceptionName").(string)
+	if message == "" || !strings.HasPrefix(exception, "com.atlassian.") {
+		t.Errorf("a refusal says %v", o)
+	}
+	return message
+}

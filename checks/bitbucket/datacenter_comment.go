@@ -98,18 +98,18 @@ func (d *dataCenter) updateComment(ctx context.Context, r store.Repo, number int
 	}
 }
 
-// self finds the id of the user whose name every answer has in its header.
+// self is the user that answers name. Where they do not tell the id as well, it is looked for.
 func (d *dataCenter) self(ctx context.Context, c *credential) (id string, err error) {
-	_, user, err := d.properties(ctx, c)
-	if err != nil || user == "" {
-		return "", err
+	_, who, err := d.properties(ctx, c)
+	if err != nil || who.ID != "" || who.Login == "" {
+		return who.ID, err
 	}
 	ask := func(ctx context.Context, query string, v any) error {
 		_, err := d.h.send(ctx, c, request{method: http.MethodGet, path: usersPath + "?" + query, quiet: true}, v)
 		return err
 	}
-	err = pages(ctx, ask, url.Values{"filter": {user}}, dcManyThings, func(u dcUser) bool {
-		if u.Name == user {
+	err = pages(ctx, ask, url.Values{"filter": {who.Login}}, dcManyThings, func(u dcUser) bool {
+		if u.Name == who.Login {
 			id = u.account().ID
 		}
 		return id == ""

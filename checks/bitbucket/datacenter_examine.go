@@ -39,7 +39,7 @@ func (d *dataCenter) examine(ctx context.Context, c *credential, r store.Repo) (
 	say := func(problem, note bool, format string, args ...any) {
 		found = append(found, Finding{Installation: c.number, About: c.title(), Text: fmt.Sprintf(format, args...), Problem: problem, Note: note})
 	}
-	v, user, err := d.properties(ctx, c)
+	v, who, err := d.properties(ctx, c)
 	if err != nil {
 		say(true, false, "%v", err)
 		return found
@@ -47,7 +47,7 @@ func (d *dataCenter) examine(ctx context.Context, c *credential, r store.Repo) (
 	if v.before(firstTried) {
 		say(false, true, "Data Center %s is older than %s, the oldest that was tried", v, firstTried)
 	}
-	if user == "" {
+	if who.Login == "" {
 		say(true, false, "Bitbucket does not know whose the token is: it has expired, was revoked, or is of another kind")
 		return found
 	}
@@ -61,14 +61,14 @@ func (d *dataCenter) examine(ctx context.Context, c *credential, r store.Repo) (
 		case err == nil, errors.Is(err, store.ErrNotFound) && statusOf(err) == http.StatusNotFound && need.right == licensedUser:
 		case denied(err):
 			lacks = true
-			say(!need.note, need.note, "%s lacks %s, which GET %s takes in %s; without it %s", user, need.right, pattern(need.where(p)), r.Name, need.why)
+			say(!need.note, need.note, "%s lacks %s, which GET %s takes in %s; without it %s", who.Login, need.right, pattern(need.where(p)), r.Name, need.why)
 		default:
 			lacks = true
 			say(true, false, "%v", err)
 		}
 	}
 	if !lacks {
-		say(false, false, "Data Center %s, as %s, with every right that is needed", v, user)
+		say(false, false, "Data Center %s, as %s, with every right that is needed", v, who.Login)
 	}
 	return found
 }

@@ -181,23 +181,27 @@ func (d *dataCenter) serverVersion(ctx context.Context, c *credential) (version,
 	return v, err
 }
 
-// properties asks for the version of the server, and for the name of the user that a credential is; empty if it is not told.
-func (d *dataCenter) properties(ctx context.Context, c *credential) (version, string, error) {
+// properties asks for the version of the server, and for the user that a credential is, whose name and id every answer has in its
+// header; both are empty if they are not told.
+func (d *dataCenter) properties(ctx context.Context, c *credential) (version, store.Account, error) {
 	var said struct{ Version string }
 	a, err := d.h.send(ctx, c, request{method: http.MethodGet, path: propertiesPath}, &said)
 	if err != nil {
-		return version{}, "", err
+		return version{}, store.Account{}, err
 	}
 	v, err := parseVersion(said.Version)
 	if err != nil {
-		return version{}, "", err
+		return version{}, store.Account{}, err
 	}
 	d.mu.Lock()
 	d.version, d.asked = v, d.h.Now()
 	d.mu.Unlock()
-	user := a.header.Get("X-AUSERNAME")
-	if plain, err := url.PathUnescape(user); err == nil {
-		user = plain
+	who := store.Account{Login: a.header.Get("X-AUSERNAME")}
+	if plain, err := url.PathUnescape(who.Login); err == nil {
+		who.Login = plain
 	}
-	return v, user, nil
+	if n, err := strconv.ParseInt(a.header.Get("X-AUSERID"), 10, 64); err == nil && n > 0 {
+		who.ID = strconv.FormatInt(n, 10)
+	}
+	return v, who, nil
 }

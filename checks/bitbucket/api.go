@@ -62,7 +62,12 @@ type api interface {
 }
 
 // newAPI gives the api of a Host.
-func newAPI(h *Host) api { return cloud{h} }
+func newAPI(h *Host) api {
+	if h.DataCenter {
+		return newDataCenter(h)
+	}
+	return cloud{h}
+}
 
 // A comment is one on a pull request.
 type comment struct {

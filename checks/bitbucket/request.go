@@ -34,6 +34,12 @@ const (
 // errTooLarge says that an answer is more than is read.
 var errTooLarge = fmt.Errorf("the answer has more than %d bytes, which is more than is read", maxAnswer)
 
+// A translator is an api of a Bitbucket whose statuses do not all mean what they say elsewhere.
+type translator interface {
+	// meant gives the status that an answer would have elsewhere.
+	meant(status int, body []byte) int
+}
+
 // A failure is an answer that is no success.
 type failure struct {
 	status       int
@@ -267,12 +273,16 @@ func pattern(path string) string {
 func (h *Host) tellApart(c *credential, q request, got *http.Response, body []byte) error {
 	text, rights := h.api.words(body)
 	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
-	failed := &failure{status: got.StatusCode, method: q.method, path: pattern(q.path), text: c.hide(clip(checks.Plain(text), 300)), rights: rights}
-	switch got.StatusCode {
+	status := got.StatusCode
+	if t, ok := h.api.(translator); ok {
+		status = t.meant(status, body)
+	}
+	failed := &failure{status: status, method: q.method, path: pattern(q.path), text: c.hide(clip(checks.Plain(text), 300)), rights: rights}
+	switch status {
 	case http.StatusTooManyRequests:
 		return &checks.WaitError{Until: h.limits.RetryAt(got.Header), Err: failed}
 	case http.StatusNotFound, http.StatusGone:
-		if got.StatusCode == http.StatusGone {
+		if status == http.StatusGone {
 			h.tellRefused(c, q, failed)
 		}
 		return fmt.Errorf("%w: %w", store.ErrNotFound, failed)

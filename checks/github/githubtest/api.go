@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // A Request is an API request that the server has seen.
@@ -257,7 +259,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, a *answer) {
 		body, contentType = buf.Bytes(), "application/json; charset=utf-8"
 	}
 	h := w.Header()
-	h.Set("X-Github-Request-Id", strings.ToUpper(randomHex(8)))
+	h.Set("X-Github-Request-Id", strings.ToUpper(forgetest.RandomHex(8)))
 	h.Set("X-Github-Media-Type", "github.v3; format=json")
 	h.Set("X-Github-Enterprise-Version", "3.19.0")
 	if contentType != "" {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // DefaultPermissions are the permissions that the app is granted unless Options say otherwise.
@@ -34,7 +36,7 @@ func (s *Server) getApp(*call) *answer {
 func (s *Server) ManifestCode() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	code := randomHex(20)
+	code := forgetest.RandomHex(20)
 	s.codes[code] = true
 	return code
 }
@@ -45,7 +47,7 @@ func (s *Server) convertManifest(c *call) *answer {
 		return problem(http.StatusNotFound, "Not Found")
 	}
 	delete(s.codes, c.params["code"])
-	return &answer{status: http.StatusCreated, body: with(s.appJSON(s.appID), object{"client_id": s.clientID(), "client_secret": randomHex(20),
+	return &answer{status: http.StatusCreated, body: with(s.appJSON(s.appID), object{"client_id": s.clientID(), "client_secret": forgetest.RandomHex(20),
 		"webhook_secret": orNull(s.secret), "pem": string(s.PEM())})}
 }
 

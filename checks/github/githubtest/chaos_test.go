@@ -85,8 +85,8 @@ func TestChaosRequests(t *testing.T) {
 		t.Errorf("two days of one seed: %s", diff)
 	}
 	for _, m := range requestMishaps {
-		if !slices.Contains(days[0], m.what) {
-			t.Errorf("%q did not happen", m.what)
+		if !slices.Contains(days[0], m.What) {
+			t.Errorf("%q did not happen", m.What)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"buildsmith/checks/forgetest"
 )
 
 // A CheckRun is a check run as it is now, and how it came there.
@@ -118,7 +120,7 @@ func (s *Server) createCheckRun(c *call) *answer {
 	if a := c.decode(&in); a != nil {
 		return a
 	}
-	if !isHash(*in.HeadSHA) || !s.hasCommit(c.repo, *in.HeadSHA) {
+	if !forgetest.IsHash(*in.HeadSHA) || !s.hasCommit(c.repo, *in.HeadSHA) {
 		return problem(http.StatusUnprocessableEntity, "No commit found for SHA: "+*in.HeadSHA)
 	}
 	run := s.newCheckRunLocked(c.repo, s.appID, *in.HeadSHA)
@@ -216,7 +218,7 @@ func (s *Server) suiteLocked(r *repo, app int64, sha string) *suite {
 		}
 	}
 	x := &suite{id: s.nextIDLocked("suite"), repo: r.id, app: app, sha: sha, created: s.now()}
-	refs, _ := listRefs(s.repoDir(r))
+	refs, _ := forgetest.Refs(s.repoDir(r))
 	for ref, hash := range refs {
 		// The head of a fork is on no branch of this repository, and then GitHub names none.
 		if branch, ok := strings.CutPrefix(ref, "refs/heads/"); ok && hash == sha && (x.headBranch == "" || branch < x.headBranch) {
@@ -307,7 +309,7 @@ func (s *Server) listAnnotations(c *call) *answer {
 
 // listCommitRuns is GET /repos/{owner}/{repo}/commits/{ref}/check-runs.
 func (s *Server) listCommitRuns(c *call) *answer {
-	sha, found := resolve(s.repoDir(c.repo), c.params["ref"])
+	sha, found := forgetest.Resolve(s.repoDir(c.repo), c.params["ref"])
 	if !found {
 		return problem(http.StatusUnprocessableEntity, "No commit found for SHA: "+c.params["ref"])
 	}

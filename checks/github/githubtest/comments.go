@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // A Comment is a comment on an issue or a pull request.
@@ -220,7 +222,7 @@ func (s *Server) createStatus(c *call) *answer {
 		return a
 	}
 	sha := c.params["sha"]
-	if !isHash(sha) || !s.hasCommit(c.repo, sha) {
+	if !forgetest.IsHash(sha) || !s.hasCommit(c.repo, sha) {
 		return problem(http.StatusUnprocessableEntity, "No commit found for SHA: "+sha)
 	}
 	if in.Context == "" {
@@ -245,7 +247,7 @@ func (s *Server) createStatus(c *call) *answer {
 
 // listStatuses is GET /repos/{owner}/{repo}/commits/{ref}/statuses, the newest first.
 func (s *Server) listStatuses(c *call) *answer {
-	sha, found := resolve(s.repoDir(c.repo), c.params["ref"])
+	sha, found := forgetest.Resolve(s.repoDir(c.repo), c.params["ref"])
 	if !found {
 		return problem(http.StatusNotFound, "Not Found")
 	}

@@ -1,88 +1,27 @@
 package githubtest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-)
 
-// controlBase is where other processes drive the server; the command fakegithub documents it.
-const controlBase = "/_control/"
+	"buildsmith/checks/forgetest"
+)
 
 // serveControl answers GET with what there is, and POST by doing something.
 func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
-	name := strings.TrimPrefix(r.URL.Path, controlBase)
-	result, err := s.controlled(r, name)
-	status := http.StatusOK
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		status = http.StatusNotFound
-	case errors.Is(err, context.DeadlineExceeded):
-		status = http.StatusGatewayTimeout
-	case err != nil:
-		status = http.StatusBadRequest
-	}
-	if err != nil {
-		result = object{"error": err.Error()}
-	}
-	body, err := json.MarshalIndent(result, "", "  ")
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	w.Write(append(body, '\n')) // the reader may have gone
+	forgetest.Control[*Server]{Acts: allActs(), Reads: controlReads}.Serve(s, w, r)
 }
 
-func (s *Server) controlled(r *http.Request, name string) (any, error) {
-	if r.Method == http.MethodGet {
-		read := controlReads[name]
-		if read == nil {
-			return nil, fmt.Errorf("GET %s%s: %w; there are %q", controlBase, name, fs.ErrNotExist, slices.Sorted(maps.Keys(controlReads)))
-		}
-		return read(s, r.Context(), r.URL.Query())
-	}
-	act := allActs()[name]
-	if r.Method != http.MethodPost || act == nil {
-		return nil, fmt.Errorf("%s %s%s: %w; there are %q", r.Method, controlBase, name, fs.ErrNotExist, slices.Sorted(maps.Keys(allActs())))
-	}
-	// No page in a browser can send this type without being asked first.
-	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-		return nil, errors.New("the content type is not application/json")
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, largestBody))
-	if err != nil {
-		return nil, err
-	}
-	return act(s, body)
-}
-
-// act makes a control action of a function, whose argument is read from JSON; keys that it does not have are refused.
+// act makes a control action of a function.
 func act[T any](f func(*Server, T) (any, error)) func(*Server, []byte) (any, error) {
-	return func(s *Server, body []byte) (any, error) {
-		var in T
-		if len(body) > 0 {
-			d := json.NewDecoder(bytes.NewReader(body))
-			d.DisallowUnknownFields()
-			if err := d.Decode(&in); err != nil {
-				return nil, fmt.Errorf("reading the body: %w", err)
-			}
-		}
-		return f(s, in)
-	}
+	return forgetest.Act(f)
 }
 
 // aPull names a pull request, or an issue.
@@ -245,18 +184,12 @@ func controlActs() map[string]func(*Server, []byte) (any, error) {
 			s.SetHook(in.URL)
 			return object{}, nil
 		}),
-		"fault": act(func(s *Server, in struct {
-			Fault
-			Delay string `json:"delay"` // such as 200ms
-		}) (any, error) {
-			if in.Delay != "" {
-				delay, err := time.ParseDuration(in.Delay)
-				if err != nil {
-					return nil, err
-				}
-				in.Fault.Delay = delay
+		"fault": act(func(s *Server, in forgetest.FaultAct) (any, error) {
+			f, err := in.Read()
+			if err != nil {
+				return nil, err
 			}
-			return object{}, s.Inject(in.Fault)
+			return object{}, s.Inject(f)
 		}),
 		"clear-faults": act(func(s *Server, _ object) (any, error) { return object{"cleared": s.ClearFaults()}, nil }),
 		"expire": act(func(s *Server, _ object) (any, error) {
@@ -280,36 +213,45 @@ var controlReads = map[string]func(*Server, context.Context, url.Values) (any, e
 		number, err := strconv.Atoi(q.Get("number"))
 		list := []reacted{}
 		for _, comment := range s.Comments(q.Get("repo"), number) {
-			list = append(list, reacted{comment, listOf(s.Reactions(comment.ID))})
+			list = append(list, reacted{comment, forgetest.ListOf(s.Reactions(comment.ID))})
 		}
 		return list, err
 	},
 	"reactions": func(s *Server, _ context.Context, q url.Values) (any, error) {
 		id, err := strconv.ParseInt(q.Get("comment"), 10, 64)
-		return listOf(s.Reactions(id)), err
+		return forgetest.ListOf(s.Reactions(id)), err
 	},
 	"statuses": func(s *Server, _ context.Context, q url.Values) (any, error) {
-		return listOf(s.Statuses(q.Get("repo"), q.Get("sha"))), nil
+		return forgetest.ListOf(s.Statuses(q.Get("repo"), q.Get("sha"))), nil
 	},
 	"deployments": func(s *Server, _ context.Context, q url.Values) (any, error) {
-		return listOf(s.Deployments(q.Get("repo"))), nil
+		return forgetest.ListOf(s.Deployments(q.Get("repo"))), nil
 	},
-	"tokens":     func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Tokens()), nil },
-	"requests":   func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Requests()), nil },
-	"git":        func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.GitAccesses()), nil },
-	"deliveries": func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Deliveries()), nil },
-	"mishaps":    func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Mishaps()), nil },
-	"violations": func(s *Server, _ context.Context, _ url.Values) (any, error) { return listOf(s.Violations()), nil },
+	"tokens": func(s *Server, _ context.Context, _ url.Values) (any, error) {
+		return forgetest.ListOf(s.Tokens()), nil
+	},
+	"requests": func(s *Server, _ context.Context, _ url.Values) (any, error) {
+		return forgetest.ListOf(s.Requests()), nil
+	},
+	"git": func(s *Server, _ context.Context, _ url.Values) (any, error) {
+		return forgetest.ListOf(s.GitAccesses()), nil
+	},
+	"deliveries": func(s *Server, _ context.Context, _ url.Values) (any, error) {
+		return forgetest.ListOf(s.Deliveries()), nil
+	},
+	"mishaps": func(s *Server, _ context.Context, _ url.Values) (any, error) {
+		return forgetest.ListOf(s.Mishaps()), nil
+	},
+	"violations": func(s *Server, _ context.Context, _ url.Values) (any, error) {
+		return forgetest.ListOf(s.Violations()), nil
+	},
 }
-
-// listOf makes an empty list of none, so that JSON says [] and not null.
-func listOf[T any](list []T) []T { return append([]T{}, list...) }
 
 // awaitRuns lists the check runs of a commit, or those of one name. With wait, it waits for as long until there are some
 // and all are completed.
 func (s *Server) awaitRuns(ctx context.Context, q url.Values) (any, error) {
 	list := func() []CheckRun {
-		runs := listOf(s.CheckRuns(q.Get("repo"), q.Get("sha")))
+		runs := forgetest.ListOf(s.CheckRuns(q.Get("repo"), q.Get("sha")))
 		return slices.DeleteFunc(runs, func(run CheckRun) bool { return q.Has("name") && run.Name != q.Get("name") })
 	}
 	if !q.Has("wait") {

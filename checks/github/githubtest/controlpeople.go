@@ -1,6 +1,10 @@
 package githubtest
 
-import "maps"
+import (
+	"maps"
+
+	"buildsmith/checks/forgetest"
+)
 
 // allActs are all that POST does.
 func allActs() map[string]func(*Server, []byte) (any, error) {
@@ -13,7 +17,7 @@ func allActs() map[string]func(*Server, []byte) (any, error) {
 
 // deliveredAll is what an action says whose events were delivered.
 func deliveredAll(list []Delivery, err error) (any, error) {
-	return object{"deliveries": listOf(list)}, err
+	return object{"deliveries": forgetest.ListOf(list)}, err
 }
 
 // aRepo names a repository.
@@ -94,7 +98,7 @@ func pullActs() map[string]func(*Server, []byte) (any, error) {
 			Pulls  []int  `json:"pulls"`
 		}) (any, error) {
 			g, list, err := s.MergeGroup(in.Repo, in.Branch, in.Pulls...)
-			return object{"merge_group": g, "sha": g.HeadSHA, "deliveries": listOf(list)}, err
+			return object{"merge_group": g, "sha": g.HeadSHA, "deliveries": forgetest.ListOf(list)}, err
 		}),
 		"destroy-merge-group": act(func(s *Server, in struct {
 			aRepo

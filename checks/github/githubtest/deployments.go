@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // A Deployment is a deployment of a commit to an environment.
@@ -61,7 +63,7 @@ func (s *Server) createDeployment(c *call) *answer {
 	if a := c.decode(&in); a != nil {
 		return a
 	}
-	sha, found := resolve(s.repoDir(c.repo), in.Ref)
+	sha, found := forgetest.Resolve(s.repoDir(c.repo), in.Ref)
 	switch {
 	case !found:
 		return problem(http.StatusUnprocessableEntity, "No ref found for: "+in.Ref)

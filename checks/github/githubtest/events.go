@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // payloadLocked adds what all payloads have.
@@ -68,7 +70,7 @@ const mostCommits = 2048
 
 func (s *Server) pushPayloadLocked(r *repo, ref, pusher string) (object, error) {
 	dir := s.repoDir(r)
-	refs, err := listRefs(dir)
+	refs, err := forgetest.Refs(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -81,20 +83,20 @@ func (s *Server) pushPayloadLocked(r *repo, ref, pusher string) (object, error) 
 	o := object{"ref": ref, "before": before, "after": after, "created": created, "deleted": deleted, "forced": false, "base_ref": nil,
 		"commits": []object{}, "head_commit": nil, "compare": fmt.Sprintf("%s/%s/compare/%.12s...%.12s", s.url, full, before, after)}
 	if created {
-		o["before"] = zeroHash
+		o["before"] = forgetest.ZeroHash
 		o["compare"] = fmt.Sprintf("%s/%s/commit/%.12s", s.url, full, after)
 		o["base_ref"] = orNull(sameRef(r.refs, ref, after))
 	}
 	if deleted {
-		o["after"] = zeroHash
+		o["after"] = forgetest.ZeroHash
 	}
 	if !deleted {
-		head, err := readCommit(dir, after)
+		head, err := forgetest.ReadCommit(dir, after)
 		if err != nil {
 			return nil, err
 		}
 		o["head_commit"] = s.pushedCommitJSON(r, head)
-		if u := s.findUserLocked(head.author.name); pusher == "" && u != nil {
+		if u := s.findUserLocked(head.Author.Name); pusher == "" && u != nil {
 			pusher = u.login
 		}
 		if !created {
@@ -110,7 +112,7 @@ func (s *Server) pushPayloadLocked(r *repo, ref, pusher string) (object, error) 
 	}
 	o["pusher"] = object{"name": pusher, "email": email(s.userLocked(pusher))}
 	r.pushed = s.now()
-	setRef(r.refs, ref, after)
+	forgetest.SetRef(r.refs, ref, after)
 	payload := s.payloadLocked(r, pusher, o)
 	// In this event a few things of the repository look different.
 	owner := s.userJSON(r.owner)
@@ -149,7 +151,7 @@ func (s *Server) pushedCommits(r *repo, ref, before, after string) ([]object, er
 			args = append(args, hash)
 		}
 	}
-	commits, err := readLog(s.repoDir(r), args...)
+	commits, err := forgetest.Log(s.repoDir(r), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -160,17 +162,17 @@ func (s *Server) pushedCommits(r *repo, ref, before, after string) ([]object, er
 }
 
 // pushedCommitJSON is a commit as push payloads have it.
-func (s *Server) pushedCommitJSON(r *repo, c commit) object {
-	who := func(g signature) object {
-		o := object{"name": g.name, "email": g.email}
-		if u := s.findUserLocked(g.name); u != nil && email(u) == g.email {
+func (s *Server) pushedCommitJSON(r *repo, c forgetest.Commit) object {
+	who := func(g forgetest.Signature) object {
+		o := object{"name": g.Name, "email": g.Email}
+		if u := s.findUserLocked(g.Name); u != nil && email(u) == g.Email {
 			o["username"] = u.login
 		}
 		return o
 	}
-	return object{"id": c.sha, "tree_id": c.tree, "distinct": true, "message": c.message, "timestamp": c.committer.at.Format(time.RFC3339),
-		"url": s.url + "/" + r.fullName() + "/commit/" + c.sha, "author": who(c.author), "committer": who(c.committer),
-		"added": orEmpty(c.added), "removed": orEmpty(c.removed), "modified": orEmpty(c.modified)}
+	return object{"id": c.SHA, "tree_id": c.Tree, "distinct": true, "message": c.Message, "timestamp": c.Committer.At.Format(time.RFC3339),
+		"url": s.url + "/" + r.fullName() + "/commit/" + c.SHA, "author": who(c.Author), "committer": who(c.Committer),
+		"added": orEmpty(c.Added), "removed": orEmpty(c.Removed), "modified": orEmpty(c.Modified)}
 }
 
 // OpenPullRequest opens a pull request, tells the app, and returns its number.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"buildsmith/checks/forgetest"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-github/v60/github"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -120,7 +122,7 @@ func TestPushEvents(t *testing.T) {
 	s.SetHook(b.url)
 	// The first commit was never told of.
 	p := b.delivered1(t, "push")(s.Push(shopRepo, "main"))
-	expect(t, p, map[string]any{"ref": "refs/heads/main", "before": zeroHash, "after": s.sha, "created": true, "deleted": false, "forced": false,
+	expect(t, p, map[string]any{"ref": "refs/heads/main", "before": forgetest.ZeroHash, "after": s.sha, "created": true, "deleted": false, "forced": false,
 		"head_commit.id": s.sha, "commits.0.added": "[buildspec.yml src/a.go]", "pusher.name": "octo", "sender.login": "octo",
 		"repository.full_name": shopRepo, "repository.private": true, "installation.id": s.Installation("octo"),
 		"repository.clone_url": s.URL() + "/octo/shop.git", "repository.default_branch": "main"})
@@ -145,7 +147,7 @@ func TestPushEvents(t *testing.T) {
 
 	branch := s.commit("feature/x", map[string]string{"f": "1"})
 	p = b.delivered1(t, "push")(s.Push(shopRepo, "feature/x"))
-	expect(t, p, map[string]any{"ref": "refs/heads/feature/x", "before": zeroHash, "created": true, "commits.0.id": branch, "base_ref": nil})
+	expect(t, p, map[string]any{"ref": "refs/heads/feature/x", "before": forgetest.ZeroHash, "created": true, "commits.0.id": branch, "base_ref": nil})
 	if n := len(p["commits"].([]any)); n != 1 {
 		t.Errorf("%d commits on a new branch", n)
 	}
@@ -154,7 +156,7 @@ func TestPushEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	p = b.delivered1(t, "push")(s.Push(shopRepo, "feature/x"))
-	expect(t, p, map[string]any{"before": branch, "after": zeroHash, "deleted": true, "created": false, "head_commit": nil, "commits": "[]"})
+	expect(t, p, map[string]any{"before": branch, "after": forgetest.ZeroHash, "deleted": true, "created": false, "head_commit": nil, "commits": "[]"})
 
 	dir := must[string](t)(s.RepoDir(shopRepo))
 	mustGit(t, dir, "tag", "-a", "-m", "first", "v1", forced)

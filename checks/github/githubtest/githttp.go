@@ -1,60 +1,31 @@
 package githubtest
 
 import (
-	"bytes"
-	"io"
-	"log"
-	"maps"
 	"net/http"
-	"net/http/cgi"
-	"os"
 	"slices"
 	"strings"
-	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
-// A GitAccess is a request of git over HTTP. A fetch makes two or more: one for the refs, one for what it lacks.
-type GitAccess struct {
-	At         time.Time `json:"at"`
-	Repository string    `json:"repository"`
-	Service    string    `json:"service"` // git-upload-pack for fetching, git-receive-pack for pushing
-	Discovery  bool      `json:"discovery"`
-	User       string    `json:"user"`     // of the authorization; empty if there was none
-	Password   string    `json:"password"` // the token
-	Header     string    `json:"header"`   // the authorization as it came
-	Status     int       `json:"status"`   // 200 if it was let through
-}
+// A GitAccess is a request of git over HTTP.
+type GitAccess = forgetest.GitAccess
 
 // serveGit serves /<owner>/<repo>.git by git's own program. Public repositories can be read without a token, by which
 // GitHub's behaviour is meant; any token that is sent has to be right.
 func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 	owner, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	name, action, _ := strings.Cut(rest, "/")
-	service := r.URL.Query().Get("service")
-	if action != "info/refs" {
-		service = action
-	}
-	method := http.MethodPost
-	if action == "info/refs" {
-		method = http.MethodGet
-	}
-	if service != "git-upload-pack" && service != "git-receive-pack" || r.Method != method {
+	service, discovery := forgetest.Service(r, action)
+	if service == "" {
 		s.nothingHere(w, r)
 		return
 	}
-	fault := s.faultFor(r.Context(), r.Method, r.URL.Path)
-	if fault.Status != 0 {
-		for name, value := range fault.Header {
-			w.Header().Set(name, value)
-		}
-		http.Error(w, fault.Body, fault.Status)
+	if s.faultFor(r.Context(), r.Method, r.URL.Path).Refuse(w) {
 		return
 	}
-	if fault.Lost || fault.Cut {
-		panic(http.ErrAbortHandler) // cuts the connection
-	}
 	user, password, _ := r.BasicAuth()
-	entry := GitAccess{At: s.now(), Repository: owner + "/" + strings.TrimSuffix(name, ".git"), Service: service, Discovery: action == "info/refs",
+	entry := GitAccess{At: s.now(), Repository: owner + "/" + strings.TrimSuffix(name, ".git"), Service: service, Discovery: discovery,
 		User: user, Password: password, Header: r.Header.Get("Authorization")}
 	s.mu.Lock()
 	found := s.repoLocked(entry.Repository)
@@ -77,7 +48,7 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 	case action == "git-receive-pack":
 		s.receive(w, r, found, dir, action, pusher)
 	default:
-		s.runBackend(w, r, dir, action, pusher)
+		s.backend.Serve(w, r, dir, action, pusher)
 	}
 }
 
@@ -131,33 +102,11 @@ func (s *Server) gitAccessLocked(r *repo, service string, req *http.Request) (st
 	return http.StatusUnauthorized, ""
 }
 
-// runBackend lets git answer.
-func (s *Server) runBackend(w http.ResponseWriter, r *http.Request, dir, action, login string) {
-	out := r.Clone(r.Context())
-	if r.ContentLength < 0 { // a program of the CGI has to be told the length
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			http.Error(w, "the body cannot be read", http.StatusBadRequest)
-			return
-		}
-		out.Body, out.ContentLength, out.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
-	}
-	out.URL.Path = "/" + action
-	out.Header.Del("Authorization") // it is decided on, and not for git to know
-	env := []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull,
-		"HOME=" + os.DevNull, "PATH=" + os.Getenv("PATH"), "REMOTE_USER=" + login}
-	if v := r.Header.Get("Git-Protocol"); v != "" {
-		env = append(env, "GIT_PROTOCOL="+v)
-	}
-	handler := &cgi.Handler{Path: s.backend, Root: "/", Env: env, Stderr: io.Discard, Logger: log.New(io.Discard, "", 0)}
-	handler.ServeHTTP(w, out)
-}
-
 // receive takes a push and, if the server is to tell the app, finds out what it changed.
 func (s *Server) receive(w http.ResponseWriter, r *http.Request, found *repo, dir, action, login string) {
 	s.receiving.Lock()
 	defer s.receiving.Unlock()
-	s.runBackend(w, r, dir, action, login)
+	s.backend.Serve(w, r, dir, action, login)
 	if s.pushes {
 		s.mu.Lock()
 		full := found.fullName()
@@ -178,15 +127,15 @@ func (s *Server) tellPush(fullName, login string) {
 		s.mu.Unlock()
 		return
 	}
-	refs, err := listRefs(s.repoDir(r))
+	refs, err := forgetest.Refs(s.repoDir(r))
 	if err != nil {
 		s.mu.Unlock()
 		return
 	}
-	changed := changedRefs(r.refs, refs)
+	changed := forgetest.ChangedRefs(r.refs, refs)
 	if tags := slices.DeleteFunc(slices.Clone(changed), func(ref string) bool { return !isTag(ref) }); len(tags) > mostTags {
 		for _, tag := range tags {
-			setRef(r.refs, tag, refs[tag])
+			forgetest.SetRef(r.refs, tag, refs[tag])
 		}
 		changed = slices.DeleteFunc(changed, isTag)
 	}
@@ -207,22 +156,6 @@ func (s *Server) tellPush(fullName, login string) {
 }
 
 func isTag(ref string) bool { return strings.HasPrefix(ref, "refs/tags/") }
-
-// changedRefs returns the refs that differ, sorted.
-func changedRefs(before, after map[string]string) []string {
-	all := slices.Concat(slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
-	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(ref string) bool { return before[ref] == after[ref] })
-}
-
-// setRef notes what a ref holds; no hash means that it is gone.
-func setRef(refs map[string]string, ref, hash string) {
-	if hash == "" {
-		delete(refs, ref)
-	} else {
-		refs[ref] = hash
-	}
-}
 
 // A pullName names a pull request.
 type pullName struct {

@@ -45,12 +45,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // apiBase is where the API lies.
@@ -112,7 +113,9 @@ type Server struct {
 	hookTimeout  time.Duration
 	started      time.Time
 	client       *http.Client
-	backend      string          // the program git-http-backend
+	backend      forgetest.Backend
+	faults       forgetest.Faults
+	weather      *forgetest.Weather
 	ctx          context.Context // of deliveries; ends with Close
 	cancel       context.CancelFunc
 	background   sync.WaitGroup // deliveries that nobody waits for
@@ -141,8 +144,6 @@ type Server struct {
 	requests      []Request
 	accesses      []GitAccess
 	violations    []Violation
-	faults        []*fault
-	storm         *storm
 	groups        []MergeGroup      // in merge queues
 	customRoles   map[string]string // name => the role that it is made of
 	news          chan struct{}     // closed and replaced whenever something happens
@@ -160,18 +161,18 @@ func NewServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := exec.Command("git", "--exec-path").Output()
+	backend, err := forgetest.NewBackend()
 	if err != nil {
-		return nil, fmt.Errorf("asking git for its programs: %w", err)
+		return nil, err
 	}
 	s := &Server{
 		contract: contract, url: strings.TrimSuffix(o.URL, "/"), dir: o.Dir, appID: cmp.Or(o.AppID, 4711), slug: cmp.Or(o.AppSlug, "buildsmith"), key: o.Key,
 		permissions: maps.Clone(o.Permissions), now: o.Now, echo: o.Echo, pushes: o.DeliverPushes, control: o.Control, checkAnswers: o.checkAnswers, temporary307: o.TemporaryRedirects,
 		changed: o.Changed, delivered: o.Delivered,
-		hookTimeout: cmp.Or(o.HookTimeout, 10*time.Second), hook: o.HookURL, secret: cmp.Or(o.WebhookSecret, randomHex(20)), client: &http.Client{Transport: &http.Transport{}},
-		backend: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"), ids: ids{}, users: map[string]*user{}, repos: map[int64]*repo{},
+		hookTimeout: cmp.Or(o.HookTimeout, 10*time.Second), hook: o.HookURL, secret: cmp.Or(o.WebhookSecret, forgetest.RandomHex(20)), client: &http.Client{Transport: &http.Transport{}},
+		backend: backend, ids: ids{}, users: map[string]*user{}, repos: map[int64]*repo{},
 		renamed: map[string]int64{}, installations: map[int64]*installation{}, tokens: map[string]*Token{}, codes: map[string]bool{},
-		suites: map[int64]*suite{}, customRoles: map[string]string{}, storm: &storm{path: anyPath}, news: make(chan struct{}),
+		suites: map[int64]*suite{}, customRoles: map[string]string{}, news: make(chan struct{}),
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -195,6 +196,7 @@ func NewServer(o Options) (*Server, error) {
 		return nil, fmt.Errorf("looking for the directory of the repositories: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.weather = forgetest.NewWeather(requestMishaps, s.now, s.later, s.ctx.Done())
 	return s, nil
 }
 
@@ -268,7 +270,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(r.URL.Path, apiBase+"/"):
 		s.serveAPI(w, r)
-	case s.control && strings.HasPrefix(r.URL.Path, controlBase):
+	case s.control && strings.HasPrefix(r.URL.Path, forgetest.ControlBase):
 		s.serveControl(w, r)
 	case !s.servePage(w, r):
 		s.serveGit(w, r)

@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // A Delivery is an attempt to deliver an event, and what came of it. The zero value stands for an event that was not
@@ -129,7 +131,7 @@ func (s *Server) sendTo(hook string, d Delivery, header map[string]string, again
 	s.mu.Lock()
 	d.ID, d.At, d.Redelivery = s.nextIDLocked("delivery"), s.now(), again
 	if d.GUID == "" {
-		d.GUID = newGUID()
+		d.GUID = forgetest.NewGUID()
 	}
 	host := s.url
 	s.mu.Unlock()
@@ -231,10 +233,4 @@ func hostOf(address string) string {
 		return address
 	}
 	return u.Host
-}
-
-// newGUID returns a random identifier in the usual form.
-func newGUID() string {
-	h := randomHex(16)
-	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"buildsmith/checks/forgetest"
 )
 
 // A manifest is what an app is made from.
@@ -190,7 +192,7 @@ func (s *Server) registerPage(w http.ResponseWriter, r *http.Request, owner stri
 		showSite(w, http.StatusUnprocessableEntity, siteData{Title: "Invalid GitHub App configuration", Problems: wrong})
 		return
 	}
-	form := randomHex(16)
+	form := forgetest.RandomHex(16)
 	if s.sites.forms == nil {
 		s.sites.forms = map[string]*registration{}
 	}
@@ -210,11 +212,11 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request) {
 	delete(s.sites.forms, r.FormValue("form"))
 	s.slug = strings.ReplaceAll(strings.ToLower(reg.manifest.Name), " ", "-")
 	s.hook, s.permissions, s.sites.setupURL = reg.manifest.HookAttributes.URL, maps.Clone(reg.manifest.Permissions), reg.manifest.SetupURL
-	s.secret = randomHex(20)
+	s.secret = forgetest.RandomHex(20)
 	if s.sites.silent {
 		s.secret = ""
 	}
-	code := randomHex(20)
+	code := forgetest.RandomHex(20)
 	s.codes[code] = true
 	s.mu.Unlock()
 	to, err := url.Parse(reg.manifest.RedirectURL)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // A PullRequest is what opening one needs.
@@ -73,11 +75,11 @@ func (s *Server) refreshPullLocked(r *repo, i *issue) error {
 	if headRepo == nil {
 		return errors.New("the head repository is deleted")
 	}
-	head, ok := resolve(s.repoDir(headRepo), "refs/heads/"+p.headRef)
+	head, ok := forgetest.Resolve(s.repoDir(headRepo), "refs/heads/"+p.headRef)
 	if !ok {
 		return fmt.Errorf("the branch %s of %s: %w", p.headRef, headRepo.fullName(), fs.ErrNotExist)
 	}
-	base, ok := resolve(dir, "refs/heads/"+p.baseRef)
+	base, ok := forgetest.Resolve(dir, "refs/heads/"+p.baseRef)
 	if !ok {
 		return fmt.Errorf("the branch %s of %s: %w", p.baseRef, r.fullName(), fs.ErrNotExist)
 	}
@@ -134,7 +136,7 @@ func (s *Server) listPulls(c *call) *answer {
 // listCommitPulls is GET /repos/{owner}/{repo}/commits/{commit_sha}/pulls: the pull requests that hold a commit.
 func (s *Server) listCommitPulls(c *call) *answer {
 	sha := c.params["commit_sha"]
-	if !isHash(sha) || !s.hasCommit(c.repo, sha) {
+	if !forgetest.IsHash(sha) || !s.hasCommit(c.repo, sha) {
 		return problem(http.StatusUnprocessableEntity, "No commit found for SHA: "+sha)
 	}
 	list := []object{}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"buildsmith/checks/forgetest"
 )
 
 // A MergeGroup is pull requests that a merge queue is about to merge together: a commit on a branch of its own, on which the
@@ -45,7 +47,7 @@ func (s *Server) newGroupLocked(fullName, branch string, pulls []int) (MergeGrou
 		return MergeGroup{}, err
 	}
 	dir := s.repoDir(r)
-	base, found := resolve(dir, "refs/heads/"+branch)
+	base, found := forgetest.Resolve(dir, "refs/heads/"+branch)
 	if !found {
 		return MergeGroup{}, fmt.Errorf("the branch %s: %w", branch, fs.ErrNotExist)
 	}
@@ -85,14 +87,14 @@ func (s *Server) aboutGroup(g MergeGroup, more object) (Delivery, error) {
 		if r == nil {
 			return nil, nil, fmt.Errorf("the repository of %s: %w", g.Ref, fs.ErrNotExist)
 		}
-		head, err := readCommit(s.repoDir(r), g.HeadSHA)
+		head, err := forgetest.ReadCommit(s.repoDir(r), g.HeadSHA)
 		if err != nil {
 			return nil, nil, err
 		}
-		who := func(w signature) object { return object{"name": w.name, "email": w.email} }
+		who := func(w forgetest.Signature) object { return object{"name": w.Name, "email": w.Email} }
 		return r, s.payloadLocked(r, r.owner, with(object{"merge_group": object{"head_sha": g.HeadSHA, "head_ref": g.Ref, "base_sha": g.BaseSHA,
-			"base_ref": g.BaseRef, "head_commit": object{"id": head.sha, "tree_id": head.tree, "message": head.message,
-				"timestamp": stamp(head.committer.at), "author": who(head.author), "committer": who(head.committer)}}}, more)), nil
+			"base_ref": g.BaseRef, "head_commit": object{"id": head.SHA, "tree_id": head.Tree, "message": head.Message,
+				"timestamp": stamp(head.Committer.At), "author": who(head.Author), "committer": who(head.Committer)}}}, more)), nil
 	})
 }
 

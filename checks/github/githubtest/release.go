@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"buildsmith/checks/forgetest"
 )
 
 // Release publishes a release of a tag and tells the app, as GitHub does: that it is created, published, and released or
@@ -47,7 +49,7 @@ func (s *Server) Release(fullName, tag, name string, prerelease bool) ([]Deliver
 // tagLocked makes a tag unless it is there.
 func (s *Server) tagLocked(r *repo, tag string) (made bool, err error) {
 	dir, ref := s.repoDir(r), "refs/tags/"+tag
-	if _, found := resolve(dir, ref); found {
+	if _, found := forgetest.Resolve(dir, ref); found {
 		return false, nil
 	}
 	head, err := git(dir, nil, "rev-parse", "--verify", "refs/heads/"+r.defaultBranch)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // An object is a JSON object.
@@ -138,29 +140,31 @@ func (s *Server) pushedLocked(r *repo) time.Time {
 }
 
 // commitJSON is a commit as the API for commits gives it.
-func (s *Server) commitJSON(r *repo, c commit) object {
-	url := s.api("/repos/%s/commits/%s", r.fullName(), c.sha)
+func (s *Server) commitJSON(r *repo, c forgetest.Commit) object {
+	url := s.api("/repos/%s/commits/%s", r.fullName(), c.SHA)
 	html := s.url + "/" + r.fullName() + "/commit/"
 	parents := []object{}
-	for _, p := range c.parents {
+	for _, p := range c.Parents {
 		parents = append(parents, object{"sha": p, "url": s.api("/repos/%s/commits/%s", r.fullName(), p), "html_url": html + p})
 	}
-	who := func(g signature) object { return object{"name": g.name, "email": g.email, "date": stamp(g.at)} }
+	who := func(g forgetest.Signature) object {
+		return object{"name": g.Name, "email": g.Email, "date": stamp(g.At)}
+	}
 	return object{
-		"sha": c.sha, "node_id": "C_" + c.sha[:12], "url": url, "html_url": html + c.sha, "comments_url": url + "/comments",
+		"sha": c.SHA, "node_id": "C_" + c.SHA[:12], "url": url, "html_url": html + c.SHA, "comments_url": url + "/comments",
 		"commit": object{
-			"author": who(c.author), "committer": who(c.committer), "message": c.message, "comment_count": 0,
-			"tree":         object{"sha": c.tree, "url": s.api("/repos/%s/git/trees/%s", r.fullName(), c.tree)},
-			"url":          s.api("/repos/%s/git/commits/%s", r.fullName(), c.sha),
+			"author": who(c.Author), "committer": who(c.Committer), "message": c.Message, "comment_count": 0,
+			"tree":         object{"sha": c.Tree, "url": s.api("/repos/%s/git/trees/%s", r.fullName(), c.Tree)},
+			"url":          s.api("/repos/%s/git/commits/%s", r.fullName(), c.SHA),
 			"verification": object{"verified": false, "reason": "unsigned", "signature": nil, "payload": nil, "verified_at": nil},
 		},
-		"author": s.knownUser(c.author), "committer": s.knownUser(c.committer), "parents": parents,
+		"author": s.knownUser(c.Author), "committer": s.knownUser(c.Committer), "parents": parents,
 	}
 }
 
 // knownUser is the user behind a signature, or null.
-func (s *Server) knownUser(g signature) any {
-	if u := s.findUserLocked(g.name); u != nil && email(u) == g.email {
+func (s *Server) knownUser(g forgetest.Signature) any {
+	if u := s.findUserLocked(g.Name); u != nil && email(u) == g.Email {
 		return s.userJSON(u.login)
 	}
 	return nil

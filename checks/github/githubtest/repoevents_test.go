@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"buildsmith/checks/forgetest"
+
 	"github.com/google/go-github/v60/github"
 )
 
@@ -112,7 +114,7 @@ func TestDeletionsAndForce(t *testing.T) {
 	s.commit("feature", map[string]string{"y": "1"})
 	b.delivered1(t, "push")(s.Push(shopRepo, "feature"))
 	p = b.delivered1(t, "push")(s.DeleteBranch(shopRepo, "feature"))
-	expect(t, p, map[string]any{"ref": "refs/heads/feature", "deleted": true, "after": zeroHash, "head_commit": nil})
+	expect(t, p, map[string]any{"ref": "refs/heads/feature", "deleted": true, "after": forgetest.ZeroHash, "head_commit": nil})
 	if err := s.SetRef(shopRepo, "refs/tags/v1", s.sha); err != nil {
 		t.Fatal(err)
 	}

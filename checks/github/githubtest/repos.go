@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"buildsmith/checks/forgetest"
 )
 
 // getRepo is GET /repos/{owner}/{repo}.
@@ -47,27 +49,27 @@ func (s *Server) getMember(c *call) *answer {
 
 // hasCommit reports whether a repository knows a commit, be it the head of a fork's pull request.
 func (s *Server) hasCommit(r *repo, sha string) bool {
-	_, found := resolve(s.repoDir(r), sha)
+	_, found := forgetest.Resolve(s.repoDir(r), sha)
 	return found
 }
 
 // getCommit is GET /repos/{owner}/{repo}/commits/{ref}.
 func (s *Server) getCommit(c *call) *answer {
 	dir := s.repoDir(c.repo)
-	sha, found := resolve(dir, c.params["ref"])
+	sha, found := forgetest.Resolve(dir, c.params["ref"])
 	if !found {
 		return problem(http.StatusUnprocessableEntity, "No commit found for SHA: "+c.params["ref"])
 	}
 	if strings.Contains(c.r.Header.Get("Accept"), "application/vnd.github.sha") {
 		return &answer{status: http.StatusOK, raw: []byte(sha), contentType: "application/vnd.github.sha; charset=utf-8"}
 	}
-	one, err := readCommit(dir, sha)
+	one, err := forgetest.ReadCommit(dir, sha)
 	if err != nil {
 		return broken(err)
 	}
 	parent := ""
-	if len(one.parents) > 0 {
-		parent = one.parents[0]
+	if len(one.Parents) > 0 {
+		parent = one.Parents[0]
 	}
 	diffs, err := readDiff(dir, parent, sha)
 	if err != nil {
@@ -80,10 +82,10 @@ func (s *Server) getCommit(c *call) *answer {
 // listHeads is GET /repos/{owner}/{repo}/commits/{commit_sha}/branches-where-head.
 func (s *Server) listHeads(c *call) *answer {
 	sha := c.params["commit_sha"]
-	if !isHash(sha) || !s.hasCommit(c.repo, sha) {
+	if !forgetest.IsHash(sha) || !s.hasCommit(c.repo, sha) {
 		return problem(http.StatusUnprocessableEntity, "No commit found for SHA: "+sha)
 	}
-	refs, err := listRefs(s.repoDir(c.repo))
+	refs, err := forgetest.Refs(s.repoDir(c.repo))
 	if err != nil {
 		return broken(err)
 	}
@@ -111,8 +113,8 @@ func (s *Server) diffsJSON(r *repo, sha string, diffs []fileDiff) (files []objec
 func (s *Server) compare(c *call) *answer {
 	dir := s.repoDir(c.repo)
 	from, to, _ := strings.Cut(c.params["basehead"], "...")
-	base, ok1 := resolve(dir, from)
-	head, ok2 := resolve(dir, to)
+	base, ok1 := forgetest.Resolve(dir, from)
+	head, ok2 := forgetest.Resolve(dir, to)
 	if !ok1 || !ok2 {
 		return problem(http.StatusNotFound, "Not Found")
 	}
@@ -121,7 +123,7 @@ func (s *Server) compare(c *call) *answer {
 		return problem(http.StatusNotFound, "No common ancestor between "+from+" and "+to+".")
 	}
 	fork = strings.TrimSpace(fork)
-	ahead, err := readLog(dir, "--reverse", "--topo-order", base+".."+head)
+	ahead, err := forgetest.Log(dir, "--reverse", "--topo-order", base+".."+head)
 	if err != nil {
 		return broken(err)
 	}
@@ -143,11 +145,11 @@ func (s *Server) compare(c *call) *answer {
 	case behindBy > 0:
 		status = "behind"
 	}
-	baseCommit, err := readCommit(dir, base)
+	baseCommit, err := forgetest.ReadCommit(dir, base)
 	if err != nil {
 		return broken(err)
 	}
-	forkCommit, err := readCommit(dir, fork)
+	forkCommit, err := forgetest.ReadCommit(dir, fork)
 	if err != nil {
 		return broken(err)
 	}
@@ -171,7 +173,7 @@ func (s *Server) getContents(c *call) *answer {
 	if ref == "" {
 		ref = c.repo.defaultBranch
 	}
-	sha, found := resolve(dir, ref)
+	sha, found := forgetest.Resolve(dir, ref)
 	if !found {
 		return problem(http.StatusNotFound, "No commit found for the ref "+ref)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
 // A user is a person, an organization or the app's own bot.
@@ -120,7 +121,7 @@ func (s *Server) AddRepo(fullName string, o RepoOptions) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("adding the repository %s: %w", fullName, err)
 	}
-	if err := initBare(s.repoDir(r), r.defaultBranch); err != nil {
+	if err := host.Init(s.repoDir(r), r.defaultBranch); err != nil {
 		return 0, fmt.Errorf("adding the repository %s: %w", fullName, err)
 	}
 	return r.id, s.rememberRefsLocked(r)
@@ -193,7 +194,7 @@ func (s *Server) AddFork(fullName, owner string) (string, error) {
 		return "", fmt.Errorf("forking %s: %w", fullName, err)
 	}
 	fork.parent = parent.id
-	if err := cloneBare(s.repoDir(parent), s.repoDir(fork)); err != nil {
+	if err := host.Clone(s.repoDir(parent), s.repoDir(fork)); err != nil {
 		return "", fmt.Errorf("forking %s: %w", fullName, err)
 	}
 	return fork.fullName(), s.rememberRefsLocked(fork)
@@ -265,7 +266,7 @@ func (s *Server) userLocked(login string) *user {
 	if u := s.findUserLocked(login); u != nil {
 		return u
 	}
-	u := &user{id: s.nextIDLocked("user"), login: login, kind: "User", token: "ghp_" + randomHex(18)}
+	u := &user{id: s.nextIDLocked("user"), login: login, kind: "User", token: "ghp_" + forgetest.RandomHex(18)}
 	if strings.HasSuffix(login, "[bot]") {
 		u.kind = "Bot"
 	}
@@ -414,12 +415,6 @@ func (s *Server) pullLocked(fullName string, number int) (*repo, *issue, error) 
 		return nil, nil, fmt.Errorf("pull request %d of %s: %w", number, fullName, fs.ErrNotExist)
 	}
 	return r, i, nil
-}
-
-func randomHex(n int) string {
-	b := make([]byte, n)
-	rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }
 
 func randomText(n int) string {

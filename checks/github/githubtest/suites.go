@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+
+	"buildsmith/checks/forgetest"
 )
 
 // createSuite is POST /repos/{owner}/{repo}/check-suites.
@@ -15,7 +17,7 @@ func (s *Server) createSuite(c *call) *answer {
 	if a := c.decode(&in); a != nil {
 		return a
 	}
-	if !isHash(in.HeadSHA) || !s.hasCommit(c.repo, in.HeadSHA) {
+	if !forgetest.IsHash(in.HeadSHA) || !s.hasCommit(c.repo, in.HeadSHA) {
 		return problem(http.StatusUnprocessableEntity, "No commit found for SHA: "+in.HeadSHA)
 	}
 	count := len(s.suites)
@@ -46,7 +48,7 @@ func (s *Server) suiteAnswer(c *call, x *suite, status int) *answer {
 
 // listSuites is GET /repos/{owner}/{repo}/commits/{ref}/check-suites.
 func (s *Server) listSuites(c *call) *answer {
-	sha, found := resolve(s.repoDir(c.repo), c.params["ref"])
+	sha, found := forgetest.Resolve(s.repoDir(c.repo), c.params["ref"])
 	if !found {
 		return problem(http.StatusUnprocessableEntity, "No commit found for SHA: "+c.params["ref"])
 	}
@@ -95,24 +97,24 @@ func (s *Server) rerequestRun(c *call) *answer {
 
 // suiteJSON is a suite as payloads have it; answers have the repository too.
 func (s *Server) suiteJSON(r *repo, x *suite) (object, error) {
-	head, err := readCommit(s.repoDir(r), x.sha)
+	head, err := forgetest.ReadCommit(s.repoDir(r), x.sha)
 	if err != nil {
 		return nil, fmt.Errorf("reading the commit of suite %d: %w", x.id, err)
 	}
 	runs := s.suiteRunsLocked(x)
 	status, conclusion := suiteState(runs)
 	url := s.api("/repos/%s/check-suites/%d", r.fullName(), x.id)
-	who := func(g signature) object { return object{"name": g.name, "email": g.email} }
+	who := func(g forgetest.Signature) object { return object{"name": g.Name, "email": g.Email} }
 	var before any
-	if len(head.parents) > 0 {
-		before = head.parents[0]
+	if len(head.Parents) > 0 {
+		before = head.Parents[0]
 	}
 	return object{
 		"id": x.id, "node_id": nodeID("CS", x.id), "head_branch": orNull(x.headBranch), "head_sha": x.sha, "status": status,
 		"conclusion": orNull(conclusion), "url": url, "before": before, "after": x.sha, "pull_requests": s.pullsOfLocked(r, x.sha),
 		"app": s.appJSON(x.app), "created_at": stamp(x.created), "updated_at": stamp(x.created),
 		"latest_check_runs_count": len(latest(runs)), "check_runs_url": url + "/check-runs",
-		"head_commit": object{"id": head.sha, "tree_id": head.tree, "message": head.message, "timestamp": stamp(head.committer.at),
-			"author": who(head.author), "committer": who(head.committer)},
+		"head_commit": object{"id": head.SHA, "tree_id": head.Tree, "message": head.Message, "timestamp": stamp(head.Committer.At),
+			"author": who(head.Author), "committer": who(head.Committer)},
 	}, nil
 }

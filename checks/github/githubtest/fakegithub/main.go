@@ -3,14 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	_ "embed"
-	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"flag"
@@ -19,7 +16,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -28,6 +24,7 @@ import (
 	"syscall"
 	"time"
 
+	"buildsmith/checks/forgetest"
 	"buildsmith/checks/github/githubtest"
 )
 
@@ -48,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if len(args) > 0 && (args[0] == "do" || args[0] == "get") {
-		err = control(ctx, args[0], args[1:], stdout, stderr)
+		err = forgetest.Drive(ctx, "fakegithub", "http://"+defaultListen, args[0], args[1:], stdout, stderr)
 	} else {
 		err = serve(ctx, args, stdout, stderr)
 	}
@@ -82,7 +79,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("there is no argument %q; see the documentation of the command", flags.Arg(0))
 	}
-	if err := loopback(*listen); err != nil {
+	if err := forgetest.Loopback(*listen); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(*data, 0o700); err != nil {
@@ -97,7 +94,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	secret, err := loadSecret(secretFile)
+	secret, err := forgetest.LoadSecret(secretFile)
 	if err != nil {
 		return err
 	}
@@ -139,7 +136,7 @@ A repository with a buildspec, to clone and to push to:
 		out.say("Events go nowhere: there is no -hook.\n")
 	}
 	if *addressFile != "" {
-		if err := writeFile(*addressFile, address); err != nil {
+		if err := forgetest.WriteFile(*addressFile, address); err != nil {
 			return errors.Join(err, server.Close())
 		}
 	}
@@ -158,18 +155,6 @@ A repository with a buildspec, to clone and to push to:
 		out.say("%d requests were not what GitHub takes.", n)
 	}
 	return err
-}
-
-// loopback refuses an address that others can reach: whoever reaches the server can do with it what he wants.
-func loopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("%s is not a loopback address", address)
-	}
-	return nil
 }
 
 // begin makes the repository that there is to begin with, and returns its owner's password for git.
@@ -219,26 +204,6 @@ func loadKey(file string) (*rsa.PrivateKey, error) {
 	return key, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), 0o600)
 }
 
-// loadSecret reads the webhook secret, or makes one.
-func loadSecret(file string) (string, error) {
-	data, err := os.ReadFile(file)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return strings.TrimSpace(string(data)), err
-	}
-	random := make([]byte, 20)
-	rand.Read(random) // never fails
-	secret := hex.EncodeToString(random)
-	return secret, os.WriteFile(file, []byte(secret+"\n"), 0o600)
-}
-
-// writeFile writes a file that a script waits for, so that it never sees half of it.
-func writeFile(name, text string) error {
-	if err := os.WriteFile(name+".new", []byte(text+"\n"), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
-}
-
 // A teller tells people what happens.
 type teller struct {
 	mu sync.Mutex
@@ -280,58 +245,4 @@ func (t *teller) violations(ctx context.Context, hub *githubtest.Server) {
 			return
 		}
 	}
-}
-
-// control drives a running fakegithub.
-func control(ctx context.Context, method string, args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("fakegithub "+method, flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	at := flags.String("at", "http://"+defaultListen, "`URL` of the running fakegithub")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if flags.NArg() == 0 {
-		return errors.New("what to " + method + " is not said; see the documentation of the command")
-	}
-	values, query := map[string]any{}, url.Values{}
-	for _, arg := range flags.Args()[1:] {
-		name, value, found := strings.Cut(arg, "=")
-		if !found {
-			return fmt.Errorf("%q is not KEY=TEXT or KEY:=JSON", arg)
-		}
-		if name, found := strings.CutSuffix(name, ":"); found && method == "do" {
-			values[name] = json.RawMessage(value)
-			continue
-		}
-		query.Set(name, value)
-		values[name] = value
-	}
-	address := strings.TrimSuffix(*at, "/") + "/_control/" + flags.Arg(0)
-	verb, body := http.MethodGet, []byte(nil)
-	if method == "do" {
-		verb = http.MethodPost
-		var err error
-		if body, err = json.Marshal(values); err != nil {
-			return fmt.Errorf("writing the request: %w", err)
-		}
-	} else if len(query) > 0 {
-		address += "?" + query.Encode()
-	}
-	r, err := http.NewRequestWithContext(ctx, verb, address, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(stdout, resp.Body); err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %s", method, flags.Arg(0), resp.Status)
-	}
-	return nil
 }

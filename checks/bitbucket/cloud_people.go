@@ -53,7 +53,7 @@ func (a cloud) permission(ctx context.Context, r store.Repo, who store.Account) 
 	}
 	right := "repository:admin"
 	if c.Email != "" {
-		right = "read:permission:bitbucket"
+		right = "admin:repository:bitbucket"
 	}
 	a.refused(c, fmt.Sprintf("%v; without the scope %s nobody's permission can be asked for: name account ids under people", notMissing(second), right))
 	return store.PermissionNone, fmt.Errorf("%w: the credential for %s lacks the scope %s; give it that, or name the account id %s under people: %w",

@@ -39,6 +39,7 @@ var ours = map[string][]string{
 	"checks/bitbucket/bitbuckettest":      {"checks/forgetest"},
 	"checks/github/githubtest":            {"checks/forgetest"},
 	"checks/github/githubtest/fakegithub": {"checks/forgetest", "checks/github/githubtest"},
+	"checks/bitbucket/bitbuckettest/fakebitbucket": {"checks/forgetest", "checks/bitbucket/bitbuckettest"},
 	"cmd/buildsmith": {"store", "runner", "runner/agent", "runner/buildspec", "runner/cache", "runner/docker", "runner/secret", "runner/source", "webhook", "webhook/github",
 		"webhook/bitbucket", "webhook/local", "checks", "checks/bitbucket", "checks/github", "checks/local", "checks/web"},
 }

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 // programs are what end-to-end tests run: the real program with the race detector and the points where it can be made to
-// die, the same as it is shipped for sandboxes, and the fake GitHub.
+// die, the same as it is shipped for sandboxes, and the fake forges.
 var programs struct {
 	once sync.Once
 	dir  string
@@ -47,7 +47,8 @@ func buildPrograms(t testing.TB) string {
 		programs.err = errors.Join(
 			build("buildsmith", "buildsmith/cmd/buildsmith", nil, "-race", "-tags", "faults"),
 			build("buildsmith-static", "buildsmith/cmd/buildsmith", []string{"CGO_ENABLED=0"}),
-			build("fakegithub", "buildsmith/checks/github/githubtest/fakegithub", nil))
+			build("fakegithub", "buildsmith/checks/github/githubtest/fakegithub", nil),
+			build("fakebitbucket", "buildsmith/checks/bitbucket/bitbuckettest/fakebitbucket", nil))
 	})
 	if programs.err != nil {
 		t.Fatal(programs.err)

@@ -44,10 +44,15 @@ func awaited(ts *testscript.TestScript, args []string) ([]byte, error) {
 		return ghOutput(ts, args[1:]...), nil
 	case "reason":
 		var list struct{ Deliveries []struct{ Reason string } }
-		if !api(ts, "/api/deliveries?limit=1", &list) || len(list.Deliveries) == 0 {
+		if !api(ts, "/api/deliveries?limit=5", &list) {
 			return nil, fmt.Errorf("the server tells of no delivery")
 		}
-		return []byte(list.Deliveries[0].Reason), nil
+		for _, d := range list.Deliveries {
+			if d.Reason != "the comment holds no command" { // some forges tell us of our own
+				return []byte(d.Reason), nil
+			}
+		}
+		return nil, fmt.Errorf("the server tells of no delivery")
 	}
 	return nil, fmt.Errorf("await knows no %s", args[0])
 }
@@ -133,8 +138,11 @@ func timeless(text string) string {
 }
 
 func rightScript(ts *testscript.TestScript, neg bool, args []string) {
+	if stageOf(ts).fake == nil {
+		return // the built-in forge
+	}
 	out := bytes.TrimSpace(ghOutput(ts, "get", "violations"))
 	if s := string(out); s != "null" && s != "[]" && !strings.Contains(s, `"violations": null`) && !strings.Contains(s, `"violations": []`) {
-		ts.Fatalf("requests that GitHub would not take:\n%s", out)
+		ts.Fatalf("requests that the forge would not take:\n%s", out)
 	}
 }

@@ -41,7 +41,7 @@ import (
 //	                     BUILD is its id
 //	logtext BUILD        prints the log of a build without times
 //	count NAME           prints how many builds a project has
-//	running NAME         waits until the newest build of a project runs commands; BUILD is its id
+//	running NAME [N]     waits until the newest build of a project, the N-th at least, runs commands; BUILD is its id
 //	said                 prints what the server has printed since it was started
 //	await RE gh ...      repeats gh until its output matches, and prints it
 //	await RE reason      likewise for what the newest delivery says of itself
@@ -58,19 +58,24 @@ func runScripts(t *testing.T, dir string) {
 		Dir:           dir,
 		Setup:         func(env *testscript.Env) error { return setUp(env, bin) },
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serveScript, "sigkill": signalScript(syscall.SIGKILL), "term": signalScript(syscall.SIGTERM), "died": diedScript,
-			"github": githubScript, "gh": ghScript, "checks": checksScript, "right": rightScript, "commit": commitScript,
-			"build": buildScript, "running": runningScript, "nothing-left": nothingLeftScript,
-			"logtext": logTextScript, "count": countScript, "said": saidScript, "await": awaitScript,
-		},
+		Cmds:          scriptCommands(),
 	})
+}
+
+func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"serve": serveScript, "sigkill": signalScript(syscall.SIGKILL), "term": signalScript(syscall.SIGTERM), "died": diedScript,
+		"github": githubScript, "gh": ghScript, "checks": checksScript, "right": rightScript, "commit": commitScript,
+		"build": buildScript, "running": runningScript, "nothing-left": nothingLeftScript,
+		"logtext": logTextScript, "count": countScript, "said": saidScript, "await": awaitScript,
+	}
 }
 
 // A stage is what a script has running.
 type stage struct {
 	server *process
-	github *process
+	fake   *process // forge
+	driver string   // the program that drives it
 }
 
 type process struct {
@@ -158,7 +163,7 @@ func setUp(env *testscript.Env, bin string) error {
 	env.Values[stageKey{}] = s
 	env.Defer(func() {
 		s.server.end(syscall.SIGTERM)
-		s.github.end(syscall.SIGTERM)
+		s.fake.end(syscall.SIGTERM)
 		removeContainers(data)
 	})
 	for _, v := range []string{
@@ -200,8 +205,9 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	config := fmt.Sprintf("listen: %s\ndata: %s\nwarm: 0\n", ts.Getenv("LISTEN"), ts.Getenv("DATA"))
 	if args[0] == "github" {
 		config += fmt.Sprintf("github:\n  app-id: %s\n  url: %s\n  private-key: {file: %s}\n  webhook-secrets: [{env: GITHUB_SECRET}]\n",
-			ts.Getenv("GITHUB_APP"), ts.Getenv("GITHUB"), ts.Getenv("GITHUB_KEY"))
+			ts.Getenv("GITHUB_APP"), ts.Getenv("FORGE"), ts.Getenv("GITHUB_KEY"))
 	}
+	config += ts.Getenv("FORGES")
 	if len(args) > 1 {
 		more := ts.ReadFile(args[1])
 		if strings.Contains(more, "warm:") {
@@ -213,7 +219,7 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(path, []byte(config), 0o600))
 	cmd := exec.Command(filepath.Join(strings.Split(ts.Getenv("PATH"), ":")[0], "buildsmith"), "serve", "--config", path)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = []string{"BUILDSMITH_DIE_AT=" + ts.Getenv("DIE"), "BUILDSMITH_PAUSE_AT=" + ts.Getenv("PAUSE"), "GITHUB_SECRET=" + ts.Getenv("GITHUB_SECRET")}
+	cmd.Env = []string{"BUILDSMITH_DIE_AT=" + ts.Getenv("DIE"), "BUILDSMITH_PAUSE_AT=" + ts.Getenv("PAUSE"), "BUILDSMITH_SWEEP_EVERY=" + ts.Getenv("SWEEP"), "GITHUB_SECRET=" + ts.Getenv("GITHUB_SECRET")}
 	for _, name := range []string{"PATH", "HOME", "BUILDSMITH_AGENT", "GORACE", "DOCKER_HOST"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
@@ -271,24 +277,31 @@ func diedScript(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("DIE", "")
 }
 
-func githubScript(ts *testscript.TestScript, neg bool, args []string) {
+// startFake starts a fake forge; its address is in the variable FORGE.
+func startFake(ts *testscript.TestScript, program string, args ...string) {
 	s := stageOf(ts)
-	address := ts.MkAbs("github.address")
+	address := ts.MkAbs("forge.address")
 	bin := strings.Split(ts.Getenv("PATH"), ":")[0]
-	p, err := startProcess(exec.Command(filepath.Join(bin, "fakegithub"), append([]string{"-listen", "127.0.0.1:0", "-data", ts.MkAbs("github"),
-		"-hook", ts.Getenv("URL") + "/webhook/github", "-address-file", address}, args...)...))
+	p, err := startProcess(exec.Command(filepath.Join(bin, program), append([]string{"-listen", "127.0.0.1:0", "-data", ts.MkAbs("forge"),
+		"-address-file", address}, args...)...))
 	ts.Check(err)
-	s.github = p
+	s.fake, s.driver = p, program
 	for range 400 {
 		if text, err := os.ReadFile(address); err == nil {
-			ts.Setenv("GITHUB", strings.TrimSpace(string(text)))
-			break
+			ts.Setenv("FORGE", strings.TrimSpace(string(text)))
+			return
 		}
 		if !p.alive() {
-			ts.Fatalf("the fake GitHub ended:\n%s", p.output)
+			ts.Fatalf("the fake forge ended:\n%s", p.output)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	ts.Fatalf("the fake forge does not start:\n%s", p.output)
+}
+
+func githubScript(ts *testscript.TestScript, neg bool, args []string) {
+	startFake(ts, "fakegithub", append([]string{"-hook", ts.Getenv("URL") + "/webhook/github"}, args...)...)
+	ts.Setenv("GITHUB", ts.Getenv("FORGE"))
 	var app struct {
 		AppID      int64  `json:"app_id"`
 		Secret     string `json:"webhook_secret"`
@@ -304,10 +317,11 @@ func githubScript(ts *testscript.TestScript, neg bool, args []string) {
 
 func ghOutput(ts *testscript.TestScript, args ...string) []byte {
 	bin := strings.Split(ts.Getenv("PATH"), ":")[0]
-	cmd := exec.Command(filepath.Join(bin, "fakegithub"), append([]string{args[0], "-at", ts.Getenv("GITHUB")}, args[1:]...)...)
+	s := stageOf(ts)
+	cmd := exec.Command(filepath.Join(bin, s.driver), append([]string{args[0], "-at", ts.Getenv("FORGE")}, args[1:]...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		ts.Fatalf("fakegithub %v: %v\n%s", args, err, out)
+		ts.Fatalf("%s %v: %v\n%s", s.driver, args, err, out)
 	}
 	return out
 }
@@ -372,6 +386,8 @@ type scriptBuild struct {
 	Done   bool
 	Phase  string
 	Phases []struct{ Type, Status, Message string }
+	Source struct{ Commit string }
+	URL    string
 }
 
 // newest gives the newest build of a project.
@@ -413,8 +429,14 @@ func buildScript(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func runningScript(ts *testscript.TestScript, neg bool, args []string) {
+	least := 1
+	if len(args) > 1 {
+		var err error
+		least, err = strconv.Atoi(args[1])
+		ts.Check(err)
+	}
 	awaitBuild(ts, args[0], func(b scriptBuild) bool {
-		return slices.ContainsFunc(b.Phases, func(p struct{ Type, Status, Message string }) bool {
+		return b.Number >= least && slices.ContainsFunc(b.Phases, func(p struct{ Type, Status, Message string }) bool {
 			return p.Type == "BUILD" && p.Status == "IN_PROGRESS"
 		})
 	})

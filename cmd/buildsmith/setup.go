@@ -28,7 +28,7 @@ type setup struct {
 // newSetup gives set-up, with an address to print while there is no App.
 func newSetup(s *server) *setup {
 	u := &setup{server: s}
-	if !u.done() {
+	if !u.done() && len(s.config.Forges.Bitbucket) == 0 {
 		u.token = randomHex(16)
 	}
 	return u

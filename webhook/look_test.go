@@ -258,6 +258,20 @@ func TestFoundPushes(t *testing.T) {
 			}
 		})
 	}
+	t.Run("back to what was stopped", func(t *testing.T) {
+		d, s := newShowing(t)
+		s.at(Standing{Refs: before})
+		d.look()
+		for _, c := range []byte("bc") {
+			e := push(topic, hash(c), "")
+			e.Push.Before = map[byte]string{'b': hash('a'), 'c': hash('b')}[c]
+			d.deliver(e)
+		}
+		s.at(Standing{Refs: map[string]string{mainRef: hash('a'), topic: hash('b')}})
+		if d.look(); fmt.Sprint(d.commits()) != "[b c b]" || d.builds()[2].Stop != nil || d.builds()[1].Stop == nil {
+			t.Errorf("builds %v", d.commits())
+		}
+	})
 	d, s := newShowing(t)
 	s.at(Standing{Refs: before})
 	d.look()
@@ -323,10 +337,26 @@ func TestLateDeliveries(t *testing.T) {
 	if got := fmt.Sprint(d.commits()); got != "[c b d c e e]" {
 		t.Errorf("builds %v", got)
 	}
+	// What seems to be late stops nothing, and a deletion of something else neither.
+	d.intake.Rules.Supersede = SupersedeAll
+	early := push(mainRef, hash('9'), "")
+	early.Push.Before = hash('b')
+	if got := d.deliver(early); len(got.Builds) != 1 || d.builds()[5].Stop != nil {
+		t.Errorf("%+v", got)
+	} else if b := d.builds()[6]; !b.Trigger.Late || b.Stop != nil {
+		t.Errorf("%+v", b)
+	}
+	elsewhere := push(mainRef, "", "")
+	elsewhere.Push.Before = hash('8')
+	if got := d.deliver(elsewhere); got.Reason != "branch main was deleted before it came to be at eeeeeeeeeeee" || d.builds()[5].Stop != nil {
+		t.Errorf("%+v", got)
+	}
 	// A branch that was found and deleted does not come again by the delivery of what was found.
 	s.at(Standing{Refs: map[string]string{mainRef: hash('f')}})
 	d.look()
-	d.deliver(push(mainRef, "", ""))
+	deleted := push(mainRef, "", "")
+	deleted.Push.Before = hash('f')
+	d.deliver(deleted)
 	if got := d.deliver(moved('e', 'f')); got.Reason != "found before, when the repository was looked at" {
 		t.Errorf("%+v", got)
 	}

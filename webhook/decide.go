@@ -38,10 +38,10 @@ func (i *Intake) pushes(ctx context.Context, p *pending) (decision, error) {
 			}
 			v.builds = append(v.builds, one.builds...)
 			if one.reason != "" {
-				reasons = append(reasons, refs[n]+": "+one.reason)
+				reasons = append(reasons, refs[n]+": "+strings.TrimSuffix(one.reason, "."))
 			}
 		}
-		v.reason = clip(strings.Join(reasons, " "), maxReason)
+		v.reason = clip(strings.Join(reasons, "; "), maxReason)
 		return v, nil
 	}, nil
 }

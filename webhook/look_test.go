@@ -157,6 +157,7 @@ const (
 // TestLook builds nothing of what was there at the first look, and then what no delivery told of, as what it is.
 func TestLook(t *testing.T) {
 	d, s := newShowing(t)
+	s.list[0].Installation = 3
 	s.at(Standing{Refs: map[string]string{mainRef: hash('a'), "refs/tags/v0": hash('9')}})
 	if list := d.found(); len(list) != 0 || len(d.builds()) != 0 {
 		t.Fatalf("the first look: %+v", list)
@@ -190,7 +191,7 @@ func TestLook(t *testing.T) {
 		if !hook.Looked.Equal(d.store.Now()) {
 			t.Errorf("looked %v", hook.Looked)
 		}
-		if i, heard, _ := tx.Installation("test", repo.Host, 0); heard {
+		if i, heard, _ := tx.Installation("test", repo.Host, 3); heard {
 			t.Errorf("a delivery that nobody sent is taken for one: %+v", i)
 		}
 		return err
@@ -286,6 +287,18 @@ func TestFoundPushes(t *testing.T) {
 // TestPushBeforeTheFirstLook keeps what deliveries told: what happened since is found by the first look already.
 func TestPushBeforeTheFirstLook(t *testing.T) {
 	d, s := newShowing(t)
+	var before string
+	for n := range 30 { // more than is remembered of what it was before
+		e := push("refs/tags/latest", fmt.Sprintf("%040d", n+1), "")
+		e.Push.Before, before = before, e.Push.After
+		d.deliver(e)
+	}
+	d.forge.commits[hash('5')] = store.Commit{Hash: hash('5')}
+	s.at(Standing{Refs: map[string]string{"refs/tags/latest": hash('5')}})
+	if list := d.found(); len(list) != 1 || list[0].Reason != "" || len(d.builds()) != 31 {
+		t.Errorf("%+v, builds %v", list, d.commits())
+	}
+	d, s = newShowing(t)
 	d.deliver(push(mainRef, hash('a'), ""))
 	d.deliver(pullEvent(pulled(12, hash('c'), alice, repo.ID)))
 	now := pulled(12, hash('d'), alice, repo.ID)
@@ -418,7 +431,7 @@ func TestFoundPullRequests(t *testing.T) {
 				}
 			}
 			for _, b := range d.builds() {
-				if b.Trigger.Event != tt.event || b.Trigger.Actor != (store.Account{}) {
+				if b.Trigger.Event != tt.event || b.Trigger.Actor != (store.Account{}) || !b.Trigger.At.Equal(d.forge.pulls[b.Trigger.PullRequest].Updated) {
 					t.Errorf("%+v", b.Trigger)
 				}
 			}
@@ -455,6 +468,45 @@ func TestFoundReopened(t *testing.T) {
 	s.at(Standing{Pulls: []store.PullRequest{pr}})
 	if list := d.found(); len(list) != 1 || list[0].Reason != "Commit aaaaaaaaaaaa was built before, by number 1, which was stopped." || len(d.builds()) != 2 {
 		t.Errorf("%+v, builds %v", list, d.commits())
+	}
+}
+
+// complete is a forge that shortens hashes in deliveries, and shows full ones.
+type complete struct{ *showing }
+
+func (c complete) Complete(context.Context, store.Repo, *store.PullRequest) error {
+	return c.ask("complete")
+}
+
+// TestFoundHashesAreFull asks for no hash of what was found.
+func TestFoundHashesAreFull(t *testing.T) {
+	d, s := newShowing(t)
+	d.use(complete{s})
+	d.look()
+	s.at(Standing{Pulls: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID)}})
+	if list := d.found(); len(list) != 1 || len(d.builds()) != 1 || slices.Contains(d.forge.asked, "complete") {
+		t.Errorf("%+v, asked %q", list, d.forge.asked)
+	}
+}
+
+// TestFoundForkIsGone finds the end of a pull request once whose repository is gone.
+func TestFoundForkIsGone(t *testing.T) {
+	d, s := newShowing(t)
+	pr := pulled(12, hash('a'), eve, fork)
+	s.at(Standing{Pulls: []store.PullRequest{pr}})
+	d.look()
+	pr.Head, pr.HeadRepo = "", ""
+	s.at(Standing{Pulls: []store.PullRequest{pr}})
+	if list := d.found(); len(list) != 1 {
+		t.Errorf("%+v", list)
+	}
+	pr.Open = false
+	d.forge.pulls[12] = pr
+	s.at(Standing{})
+	for n := range 2 {
+		if list := d.found(); len(list) != 1-n {
+			t.Errorf("%+v", list)
+		}
 	}
 }
 

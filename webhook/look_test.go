@@ -374,6 +374,21 @@ func TestLateDeliveries(t *testing.T) {
 	}
 }
 
+// TestPushAfterFound has a push follow what was found, by a clock of the forge that is late: the newer commit's build stays.
+func TestPushAfterFound(t *testing.T) {
+	d, s := newShowing(t)
+	s.at(Standing{Refs: map[string]string{topic: hash('a')}})
+	d.look()
+	s.at(Standing{Refs: map[string]string{topic: hash('b')}})
+	d.look()
+	e := push(topic, hash('c'), "")
+	e.Push.Before, e.At = hash('b'), d.store.Now().Add(-time.Hour)
+	d.deliver(e)
+	if b := d.builds(); len(b) != 2 || b[0].Stop == nil || b[1].Stop != nil {
+		t.Errorf("%+v", b)
+	}
+}
+
 // TestFoundPullRequests decides on pull requests that are new, other, or no longer open, of which no delivery told.
 func TestFoundPullRequests(t *testing.T) {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)

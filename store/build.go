@@ -326,6 +326,7 @@ type Trigger struct {
 	BaseCommit string    `json:",omitempty"` // of a pull request: the hash its base branch had
 	MergeGroup bool      `json:",omitempty"` // the commit is a merge queue's: HeadRef is its branch, BaseRef where it is to go
 	Approval   *Approval `json:",omitempty"` // who let the commit of a stranger be built
+	Late       bool      `json:",omitempty"` // a push that seems to be older than one of its ref that was decided on before: it makes no build worthless
 }
 
 // Settings are how a build is run: what its project and the server's configuration say at the time it was made.

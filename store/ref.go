@@ -31,9 +31,11 @@ const (
 	keepLooks = 30 * 24 * time.Hour
 )
 
-// Move notes a change of the ref. One that happened before what is known, for deliveries come in any order, leaves the hash as it is.
+// Move notes a change of the ref. One that seems to have happened before what is known, for deliveries come in any order, leaves the
+// hash as it is. That may be wrong: the next look will tell.
 func (f *Ref) Move(before, after string) {
-	late := slices.Contains(f.Past, before) || after != "" && slices.Contains(f.Past, after)
+	late := slices.Contains(f.Past, before) || after != "" && slices.Contains(f.Past, after) ||
+		after == "" && before != "" && f.Hash != "" // what was deleted was something else
 	switch {
 	case f.Hash == after:
 	case f.Hash != before && late:

@@ -24,7 +24,7 @@ func TestRefMoves(t *testing.T) {
 		"back to what it was":        {[]move{{"", "a"}, {"a", "b"}, {"b", "a"}}, "a"},
 		"and on from there":          {[]move{{"", "a"}, {"a", "b"}, {"b", "a"}, {"a", "c"}}, "c"},
 		"deleted":                    {[]move{{"", "a"}, {"a", "b"}, {"b", ""}}, ""},
-		"deleted, after one missing": {[]move{{"", "a"}, {"b", ""}}, ""},
+		"deleted, after one missing": {[]move{{"", "a"}, {"b", ""}}, "a"},
 		"deleted and made again":     {[]move{{"x", "a"}, {"a", ""}, {"", "b"}, {"b", "c"}}, "c"},
 		"told twice":                 {[]move{{"", "a"}, {"a", "b"}, {"", "a"}, {"a", "b"}}, "b"},
 	} {

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,15 @@ import (
 
 	"buildsmith/store"
 )
+
+// acknowledge answers a comment by a reaction. It is decoration: what the forge will not take now is done without, for a command is
+// not to wait for it.
+func (i *Intake) acknowledge(ctx context.Context, forge Forge, p *pending, with store.Reaction) {
+	if err := forge.Acknowledge(ctx, p.event.Repo, p.event.Comment, with); err != nil {
+		i.Log.Warn("a comment is not answered by a reaction", "delivery", p.delivery.Seq, "repo", p.event.Repo.Name, "err", err)
+	}
+	i.Store.At("comment acknowledged")
+}
 
 // status is how the builds of the head of a pull request stand.
 func (i *Intake) status(tx *store.Tx, r store.Repo, a *asker) (string, error) {

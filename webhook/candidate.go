@@ -230,6 +230,7 @@ func (i *Intake) settle(p *pending, q prepared) decision {
 	t := q.trigger
 	t.Actor, t.Initiator, t.Delivery, t.At = e.Sender, initiator(p.delivery), p.delivery.Seq, e.At
 	return func(tx *store.Tx) (v verdict, err error) {
+		t.Late = p.late
 		reasons := []string{}
 		if q.prefix != "" {
 			reasons = append(reasons, q.prefix)

@@ -212,15 +212,6 @@ func mayNotSetIn(c *command, p *Project) string {
 	return ""
 }
 
-// acknowledge answers a comment by a reaction. It is decoration: what the forge will not take now is done without, for a command is
-// not to wait for it.
-func (i *Intake) acknowledge(ctx context.Context, forge Forge, p *pending, with store.Reaction) {
-	if err := forge.Acknowledge(ctx, p.event.Repo, p.event.Comment, with); err != nil {
-		i.Log.Warn("a comment is not answered by a reaction", "delivery", p.delivery.Seq, "repo", p.event.Repo.Name, "err", err)
-	}
-	i.Store.At("comment acknowledged")
-}
-
 // refusalEvery is how often somebody is told in words that he may not, in one pull request.
 const refusalEvery = time.Hour
 

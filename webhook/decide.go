@@ -38,10 +38,10 @@ func (i *Intake) pushes(ctx context.Context, p *pending) (decision, error) {
 			}
 			v.builds = append(v.builds, one.builds...)
 			if one.reason != "" {
-				reasons = append(reasons, refs[n]+": "+one.reason)
+				reasons = append(reasons, refs[n]+": "+strings.TrimSuffix(one.reason, "."))
 			}
 		}
-		v.reason = clip(strings.Join(reasons, " "), maxReason)
+		v.reason = clip(strings.Join(reasons, "; "), maxReason)
 		return v, nil
 	}, nil
 }
@@ -129,7 +129,7 @@ func skipByMessage(list []candidate, commit, message string) {
 func (i *Intake) deleted(p *pending) decision {
 	e := &p.event
 	return func(tx *store.Tx) (verdict, error) {
-		n, err := stopLine(tx, e.Repo, e.Push.Ref, "the deletion of "+shortRef(e.Push.Ref), func(b *store.Build) bool {
+		n, err := stopLine(tx, e.Repo, e.Push.Ref, ofDeletion+shortRef(e.Push.Ref), func(b *store.Build) bool {
 			late := !e.At.IsZero() && happened(b) > e.At.Unix() // it was pushed again since
 			return b.Queued() && b.Trigger.Event == store.EventPush && !late
 		})

@@ -90,7 +90,7 @@ func decodeFinding(d store.Delivery, body []byte) (Event, error) {
 		e.Kind, e.Comment, e.Sender = Comment, *f.Comment, f.Comment.Author
 		e.Summary = fmt.Sprintf("comment on pull request %d", f.Comment.PullRequest)
 	case f.PullRequest != nil:
-		e.Kind, e.PullRequest, e.Event = PullRequest, *f.PullRequest, f.Event
+		e.Kind, e.PullRequest, e.Event, e.At = PullRequest, *f.PullRequest, f.Event, f.PullRequest.Updated
 		_, word, _ := strings.Cut(f.Event, "PULL_REQUEST_")
 		e.Summary = fmt.Sprintf("pull request %d %s", f.PullRequest.Number, strings.ToLower(word))
 	default:
@@ -181,21 +181,26 @@ func (i *Intake) noting(p *pending, decide decision) decision {
 			decide = func(*store.Tx) (verdict, error) { return v, nil }
 		}
 		known.Move(before, after)
+		p.late = known.Hash != after
 		if err := tx.SetRef(r, push.Ref, known); err != nil {
 			return v, err
+		}
+		if after == "" && p.late {
+			return verdict{reason: fmt.Sprintf("%s was deleted before it came to be at %.12s", shortRef(push.Ref), known.Hash)}, nil
 		}
 		return decide(tx)
 	}
 }
 
-// ofPush gives the automatic builds of a commit that pushes of a ref made, and reports whether there are some, or notices.
+// ofPush gives the automatic builds of a commit that pushes of a ref made, and reports whether there are some, or notices. One that was
+// stopped because the ref seemed to have moved on does not count: here it is again.
 func ofPush(tx *store.Tx, r store.Repo, ref, commit string) (ids []string, answered bool, err error) {
 	builds, notices, err := tx.OfCommit(r, commit)
 	own := func(t *store.Trigger) bool {
 		return t.Automatic && t.Event == store.EventPush && t.HeadRef == ref && !t.MergeGroup && t.PullRequest == 0
 	}
 	for n := range builds {
-		if own(&builds[n].Trigger) {
+		if b := &builds[n]; own(&b.Trigger) && !outdated(b) {
 			ids = append(ids, builds[n].ID)
 		}
 	}

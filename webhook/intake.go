@@ -32,6 +32,7 @@ type pending struct {
 	event    Event
 	problem  string // why it could not be decoded
 	unread   error  // why its body could not be read, which another try may
+	late     bool   // set while it is decided on: it seems to be older than what is known of its ref
 }
 
 // key names what must be kept in order: a repository, or what somebody asked for by name.

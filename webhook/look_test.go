@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -158,6 +157,7 @@ const (
 // TestLook builds nothing of what was there at the first look, and then what no delivery told of, as what it is.
 func TestLook(t *testing.T) {
 	d, s := newShowing(t)
+	s.list[0].Installation = 3
 	s.at(Standing{Refs: map[string]string{mainRef: hash('a'), "refs/tags/v0": hash('9')}})
 	if list := d.found(); len(list) != 0 || len(d.builds()) != 0 {
 		t.Fatalf("the first look: %+v", list)
@@ -191,7 +191,7 @@ func TestLook(t *testing.T) {
 		if !hook.Looked.Equal(d.store.Now()) {
 			t.Errorf("looked %v", hook.Looked)
 		}
-		if i, heard, _ := tx.Installation("test", repo.Host, 0); heard {
+		if i, heard, _ := tx.Installation("test", repo.Host, 3); heard {
 			t.Errorf("a delivery that nobody sent is taken for one: %+v", i)
 		}
 		return err
@@ -258,6 +258,20 @@ func TestFoundPushes(t *testing.T) {
 			}
 		})
 	}
+	t.Run("back to what was stopped", func(t *testing.T) {
+		d, s := newShowing(t)
+		s.at(Standing{Refs: before})
+		d.look()
+		for _, c := range []byte("bc") {
+			e := push(topic, hash(c), "")
+			e.Push.Before = map[byte]string{'b': hash('a'), 'c': hash('b')}[c]
+			d.deliver(e)
+		}
+		s.at(Standing{Refs: map[string]string{mainRef: hash('a'), topic: hash('b')}})
+		if d.look(); fmt.Sprint(d.commits()) != "[b c b]" || d.builds()[2].Stop != nil || d.builds()[1].Stop == nil {
+			t.Errorf("builds %v", d.commits())
+		}
+	})
 	d, s := newShowing(t)
 	s.at(Standing{Refs: before})
 	d.look()
@@ -273,6 +287,18 @@ func TestFoundPushes(t *testing.T) {
 // TestPushBeforeTheFirstLook keeps what deliveries told: what happened since is found by the first look already.
 func TestPushBeforeTheFirstLook(t *testing.T) {
 	d, s := newShowing(t)
+	var before string
+	for n := range 30 { // more than is remembered of what it was before
+		e := push("refs/tags/latest", fmt.Sprintf("%040d", n+1), "")
+		e.Push.Before, before = before, e.Push.After
+		d.deliver(e)
+	}
+	d.forge.commits[hash('5')] = store.Commit{Hash: hash('5')}
+	s.at(Standing{Refs: map[string]string{"refs/tags/latest": hash('5')}})
+	if list := d.found(); len(list) != 1 || list[0].Reason != "" || len(d.builds()) != 31 {
+		t.Errorf("%+v, builds %v", list, d.commits())
+	}
+	d, s = newShowing(t)
 	d.deliver(push(mainRef, hash('a'), ""))
 	d.deliver(pullEvent(pulled(12, hash('c'), alice, repo.ID)))
 	now := pulled(12, hash('d'), alice, repo.ID)
@@ -323,200 +349,43 @@ func TestLateDeliveries(t *testing.T) {
 	if got := fmt.Sprint(d.commits()); got != "[c b d c e e]" {
 		t.Errorf("builds %v", got)
 	}
+	// What seems to be late stops nothing, and a deletion of something else neither.
+	d.intake.Rules.Supersede = SupersedeAll
+	early := push(mainRef, hash('9'), "")
+	early.Push.Before = hash('b')
+	if got := d.deliver(early); len(got.Builds) != 1 || d.builds()[5].Stop != nil {
+		t.Errorf("%+v", got)
+	} else if b := d.builds()[6]; !b.Trigger.Late || b.Stop != nil {
+		t.Errorf("%+v", b)
+	}
+	elsewhere := push(mainRef, "", "")
+	elsewhere.Push.Before = hash('8')
+	if got := d.deliver(elsewhere); got.Reason != "branch main was deleted before it came to be at eeeeeeeeeeee" || d.builds()[5].Stop != nil {
+		t.Errorf("%+v", got)
+	}
 	// A branch that was found and deleted does not come again by the delivery of what was found.
 	s.at(Standing{Refs: map[string]string{mainRef: hash('f')}})
 	d.look()
-	d.deliver(push(mainRef, "", ""))
+	deleted := push(mainRef, "", "")
+	deleted.Push.Before = hash('f')
+	d.deliver(deleted)
 	if got := d.deliver(moved('e', 'f')); got.Reason != "found before, when the repository was looked at" {
 		t.Errorf("%+v", got)
 	}
 }
 
-// TestFoundPullRequests decides on pull requests that are new, other, or no longer open, of which no delivery told.
-func TestFoundPullRequests(t *testing.T) {
-	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	change := func(fn func(*store.PullRequest)) store.PullRequest {
-		pr := pulled(12, hash('a'), alice, repo.ID)
-		pr.Updated = at.Add(time.Hour)
-		fn(&pr)
-		return pr
-	}
-	for name, tt := range map[string]struct {
-		now     []store.PullRequest
-		part    bool
-		later   *store.PullRequest // as the forge has it when asked
-		drafts  bool
-		summary string
-		reason  string
-		builds  string
-		event   string
-	}{
-		"the same":    {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Title = "other" })}, builds: "[]"},
-		"a new one":   {now: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID), pulled(13, hash('b'), alice, repo.ID)}, summary: "pull request 13 created, found by looking", builds: "[b]", event: store.EventPullRequestCreated},
-		"a new head":  {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Head = hash('b') })}, summary: "pull request 12 updated, found by looking", builds: "[b]", event: store.EventPullRequestUpdated},
-		"a new base":  {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.BaseRef = "refs/heads/next" })}, summary: "pull request 12 updated, found by looking", builds: "[a]", event: store.EventPullRequestUpdated},
-		"a draft now": {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Draft = true })}, drafts: true, summary: "pull request 12 updated, found by looking", reason: "Pull request 12 is a draft.", builds: "[]"},
-		"a fork's": {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Number, pr.HeadRepo = 13, fork }), change(func(*store.PullRequest) {})},
-			summary: "pull request 13 created, found by looking", reason: "Pull request 13 was not built: it comes from another repository. This pull request changes buildspec.yml, which says what the build does.", builds: "[]"},
-		"of a repository that is gone": {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Head, pr.HeadRepo = "", "" })}, summary: "pull request 12 updated, found by looking",
-			reason: "pull request 12 has no valid head or base", builds: "[]"},
-		"not among those that were asked for": {part: true, builds: "[]"},
-		"merged": {later: new(change(func(pr *store.PullRequest) { pr.Open, pr.Merged = false, hash('m') })), summary: "pull request 12 merged, found by looking",
-			reason: "pull request 12 was merged; builds stopped: 0", builds: "[]"},
-		"closed": {later: new(change(func(pr *store.PullRequest) { pr.Open = false })), summary: "pull request 12 closed, found by looking",
-			reason: "pull request 12 was closed; builds stopped: 0", builds: "[]"},
-		"opened again just now": {later: new(change(func(*store.PullRequest) {})), builds: "[]"},
-		"gone":                  {summary: "pull request 12 closed, found by looking", reason: "pull request 12 was closed; builds stopped: 0", builds: "[]"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			d, s := newShowing(t)
-			d.intake.Rules.NoDrafts = tt.drafts
-			d.forge.blobs = map[string]string{hash('a'): "other"}
-			s.at(Standing{Pulls: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID)}})
-			d.look()
-			delete(d.forge.pulls, 12)
-			s.at(Standing{Pulls: tt.now, Part: tt.part})
-			if tt.later != nil {
-				d.forge.pulls[12] = *tt.later
-			}
-			list := d.found()
-			if len(list) > 1 || (len(list) == 0) != (tt.summary == "") || fmt.Sprint(d.commits()) != tt.builds {
-				t.Fatalf("%+v, builds %v", list, d.commits())
-			}
-			for _, got := range list {
-				if got.Event != "found:pull_request" || got.Summary != tt.summary || !strings.HasPrefix(tt.reason, got.Reason) || (got.Reason == "") != (tt.reason == "") {
-					t.Errorf("%+v", got)
-				}
-			}
-			for _, b := range d.builds() {
-				if b.Trigger.Event != tt.event || b.Trigger.Actor != (store.Account{}) {
-					t.Errorf("%+v", b.Trigger)
-				}
-			}
-			if list := d.found(); len(list) != 0 {
-				t.Errorf("found again: %+v", list)
-			}
-		})
-	}
-}
-
-// TestFoundReopened builds a pull request again whose builds its end stopped, and nothing that somebody stopped.
-func TestFoundReopened(t *testing.T) {
+// TestPushAfterFound has a push follow what was found, by a clock of the forge that is late: the newer commit's build stays.
+func TestPushAfterFound(t *testing.T) {
 	d, s := newShowing(t)
-	pr := pulled(12, hash('a'), alice, repo.ID)
+	s.at(Standing{Refs: map[string]string{topic: hash('a')}})
 	d.look()
-	step := func(standing Standing, want string) {
-		t.Helper()
-		s.at(standing)
-		if list := d.found(); len(list) > 1 || fmt.Sprint(d.commits()) != want {
-			t.Errorf("%+v, builds %v, want %s", list, d.commits(), want)
-		}
-	}
-	step(Standing{Pulls: []store.PullRequest{pr}}, "[a]")
-	pr.Open = false
-	d.forge.pulls[12] = pr
-	step(Standing{}, "[a]")
-	if b := d.builds()[0]; b.Status != store.Stopped {
-		t.Errorf("%+v", b)
-	}
-	pr.Open = true
-	step(Standing{Pulls: []store.PullRequest{pr}}, "[a a]")
-	d.says(alice, "/cancel")
-	pr.Draft = true
-	s.at(Standing{Pulls: []store.PullRequest{pr}})
-	if list := d.found(); len(list) != 1 || list[0].Reason != "Commit aaaaaaaaaaaa was built before, by number 1, which was stopped." || len(d.builds()) != 2 {
-		t.Errorf("%+v, builds %v", list, d.commits())
-	}
-}
-
-// TestFoundComments obeys commands that no delivery told of, and those that both told of once.
-func TestFoundComments(t *testing.T) {
-	d, s := newShowing(t)
-	pr := pulled(12, hash('a'), alice, repo.ID)
-	pr.Updated = d.store.Now()
-	says := func(id int64, body string, at time.Time) {
-		pr.Updated = at
-		s.comments[12] = append(s.comments[12], store.Comment{ID: id, Body: body, Author: alice, Created: at})
-		s.at(Standing{Pulls: []store.PullRequest{pr}})
-	}
-	says(1, "/test", d.store.Now().Add(-time.Second))
+	s.at(Standing{Refs: map[string]string{topic: hash('b')}})
 	d.look()
-	if n := len(d.builds()); n != 0 || len(s.since) != 0 {
-		t.Errorf("%d builds of what was there before, comments were read %v", n, s.since)
-	}
-	d.clock.advance(time.Hour)
-	says(2, "/test", d.store.Now())
-	says(3, "well done", d.store.Now())
-	list := d.found()
-	if len(list) != 1 || list[0].Event != "found:comment" || list[0].Summary != "comment on pull request 12, found by looking" || len(list[0].Builds) != 1 {
-		t.Fatalf("%+v", list)
-	}
-	if b := d.builds()[0]; b.AskedBy != "alice" || b.Trigger.Actor != alice || b.Trigger.PullRequest != 12 {
-		t.Errorf("%+v", b)
-	}
-	if list := d.found(); len(list) != 0 || len(s.since[12]) != 1 {
-		t.Errorf("%+v, read since %v", list, s.since)
-	}
-	// Delivered late, and delivered before the look.
-	e := comment("/test", alice)
-	e.Comment.ID = 2
-	if got := d.deliver(e); got.Reason != obeyedBefore || len(d.builds()) != 1 {
-		t.Errorf("%+v", got)
-	}
-	says(4, "/test", d.store.Now())
-	e.Comment.ID = 4
+	e := push(topic, hash('c'), "")
+	e.Push.Before, e.At = hash('b'), d.store.Now().Add(-time.Hour)
 	d.deliver(e)
-	e.Summary = "under another id, and another body"
-	if got := d.deliver(e); got.Reason != obeyedBefore {
-		t.Errorf("%+v", got)
-	}
-	if list := d.found(); len(list) != 0 || len(d.builds()) != 2 {
-		t.Errorf("%+v", list)
-	}
-	// What cannot be read is read later, and holds up nothing else.
-	s.mute = errors.New("502")
-	says(5, "/test", d.store.Now())
-	s.at(Standing{Refs: map[string]string{mainRef: hash('b')}, Pulls: []store.PullRequest{pr}})
-	swept := d.look()
-	if want := "1 of 1 repositories could not be looked at: looking at octo/shop: reading the comments on pull request 12: 502"; swept.Err == nil || swept.Err.Error() != want || swept.Fetched != 1 {
-		t.Errorf("%+v", swept)
-	}
-	s.mute = nil
-	if list := d.found(); len(list) != 1 || list[0].Event != "found:comment" {
-		t.Errorf("%+v", list)
-	}
-	if since := s.since[12]; !since[len(since)-1].Before(since[len(since)-2].Add(time.Minute)) {
-		t.Errorf("read since %v", since)
-	}
-	// Bots' are found once.
-	s.comments[12] = append(s.comments[12], store.Comment{ID: 6, Body: "/test", Author: store.Account{ID: "3", Login: "robot", Bot: true}, Created: d.store.Now()})
-	for n := range 2 {
-		pr.Updated = d.store.Now()
-		s.at(Standing{Refs: map[string]string{mainRef: hash('b')}, Pulls: []store.PullRequest{pr}})
-		if list := d.found(); len(list) != 1-n {
-			t.Errorf("%+v", list)
-		}
-	}
-}
-
-// TestManyTalks reads the comments of some pull requests in one look, and those of the others in the next.
-func TestManyTalks(t *testing.T) {
-	d, s := newShowing(t)
-	var open []store.PullRequest
-	for n := range maxTalks + 10 {
-		open = append(open, pulled(n+1, hash('a'), alice, repo.ID))
-	}
-	s.at(Standing{Pulls: open})
-	d.look()
-	for n := range open {
-		open[n].Updated = d.store.Now().Add(time.Minute)
-		s.comments[n+1] = []store.Comment{{ID: int64(n + 1), Body: "/status", Author: alice, Created: d.store.Now().Add(time.Minute)}}
-	}
-	s.at(Standing{Pulls: open})
-	for _, want := range []int{maxTalks, 10, 0} {
-		if swept := d.look(); swept.Err != nil || swept.Fetched != want {
-			t.Errorf("%+v, want %d", swept, want)
-		}
+	if b := d.builds(); len(b) != 2 || b[0].Stop == nil || b[1].Stop != nil {
+		t.Errorf("%+v", b)
 	}
 }
 

@@ -184,8 +184,19 @@ func (i *Intake) submit(tx *store.Tx, p store.Project, r *Rules, b store.Build) 
 	return b, i.supersede(tx, p, r, &b)
 }
 
+// Why a build is stopped whose ref has moved on, for people.
+const (
+	ofNewer    = ", which is of a newer commit" // behind the build that is
+	ofDeletion = "the deletion of "             // before the ref
+)
+
+// outdated reports whether a build was stopped because its ref had moved on.
+func outdated(b *store.Build) bool {
+	return b.Stop != nil && (strings.HasSuffix(b.Stop.By, ofNewer) || strings.HasPrefix(b.Stop.By, ofDeletion))
+}
+
 func (i *Intake) supersede(tx *store.Tx, p store.Project, r *Rules, b *store.Build) error {
-	if r.Supersede == SupersedeOff {
+	if r.Supersede == SupersedeOff || b.Trigger.Late { // which of them is newer is not known for sure
 		return nil
 	}
 	var others []store.Build
@@ -204,7 +215,7 @@ func (i *Intake) supersede(tx *store.Tx, p store.Project, r *Rules, b *store.Bui
 		others = append(others, list...)
 	}
 	by := func(newer *store.Build) string {
-		return fmt.Sprintf("build %d, which is of a newer commit", newer.Number)
+		return fmt.Sprintf("build %d%s", newer.Number, ofNewer)
 	}
 	for _, other := range others {
 		if !r.supersedes(b, &other, p) || other.Stop != nil {

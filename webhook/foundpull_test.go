@@ -1,0 +1,148 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"buildsmith/store"
+)
+
+// TestFoundPullRequests decides on pull requests that are new, other, or no longer open, of which no delivery told.
+func TestFoundPullRequests(t *testing.T) {
+	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	change := func(fn func(*store.PullRequest)) store.PullRequest {
+		pr := pulled(12, hash('a'), alice, repo.ID)
+		pr.Updated = at.Add(time.Hour)
+		fn(&pr)
+		return pr
+	}
+	for name, tt := range map[string]struct {
+		now     []store.PullRequest
+		part    bool
+		later   *store.PullRequest // as the forge has it when asked
+		drafts  bool
+		summary string
+		reason  string
+		builds  string
+		event   string
+	}{
+		"the same":    {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Title = "other" })}, builds: "[]"},
+		"a new one":   {now: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID), pulled(13, hash('b'), alice, repo.ID)}, summary: "pull request 13 created, found by looking", builds: "[b]", event: store.EventPullRequestCreated},
+		"a new head":  {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Head = hash('b') })}, summary: "pull request 12 updated, found by looking", builds: "[b]", event: store.EventPullRequestUpdated},
+		"a new base":  {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.BaseRef = "refs/heads/next" })}, summary: "pull request 12 updated, found by looking", builds: "[a]", event: store.EventPullRequestUpdated},
+		"a draft now": {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Draft = true })}, drafts: true, summary: "pull request 12 updated, found by looking", reason: "Pull request 12 is a draft.", builds: "[]"},
+		"a fork's": {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Number, pr.HeadRepo = 13, fork }), change(func(*store.PullRequest) {})},
+			summary: "pull request 13 created, found by looking", reason: "Pull request 13 was not built: it comes from another repository. This pull request changes buildspec.yml, which says what the build does.", builds: "[]"},
+		"of a repository that is gone": {now: []store.PullRequest{change(func(pr *store.PullRequest) { pr.Head, pr.HeadRepo = "", "" })}, summary: "pull request 12 updated, found by looking",
+			reason: "pull request 12 has no valid head or base", builds: "[]"},
+		"not among those that were asked for": {part: true, builds: "[]"},
+		"merged": {later: new(change(func(pr *store.PullRequest) { pr.Open, pr.Merged = false, hash('m') })), summary: "pull request 12 merged, found by looking",
+			reason: "pull request 12 was merged; builds stopped: 0", builds: "[]"},
+		"closed": {later: new(change(func(pr *store.PullRequest) { pr.Open = false })), summary: "pull request 12 closed, found by looking",
+			reason: "pull request 12 was closed; builds stopped: 0", builds: "[]"},
+		"opened again just now": {later: new(change(func(*store.PullRequest) {})), builds: "[]"},
+		"gone":                  {summary: "pull request 12 closed, found by looking", reason: "pull request 12 was closed; builds stopped: 0", builds: "[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, s := newShowing(t)
+			d.intake.Rules.NoDrafts = tt.drafts
+			d.forge.blobs = map[string]string{hash('a'): "other"}
+			s.at(Standing{Pulls: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID)}})
+			d.look()
+			delete(d.forge.pulls, 12)
+			s.at(Standing{Pulls: tt.now, Part: tt.part})
+			if tt.later != nil {
+				d.forge.pulls[12] = *tt.later
+			}
+			list := d.found()
+			if len(list) > 1 || (len(list) == 0) != (tt.summary == "") || fmt.Sprint(d.commits()) != tt.builds {
+				t.Fatalf("%+v, builds %v", list, d.commits())
+			}
+			for _, got := range list {
+				if got.Event != "found:pull_request" || got.Summary != tt.summary || !strings.HasPrefix(tt.reason, got.Reason) || (got.Reason == "") != (tt.reason == "") {
+					t.Errorf("%+v", got)
+				}
+			}
+			for _, b := range d.builds() {
+				if b.Trigger.Event != tt.event || b.Trigger.Actor != (store.Account{}) || !b.Trigger.At.Equal(d.forge.pulls[b.Trigger.PullRequest].Updated) {
+					t.Errorf("%+v", b.Trigger)
+				}
+			}
+			if list := d.found(); len(list) != 0 {
+				t.Errorf("found again: %+v", list)
+			}
+		})
+	}
+}
+
+// TestFoundReopened builds a pull request again whose builds its end stopped, and nothing that somebody stopped.
+func TestFoundReopened(t *testing.T) {
+	d, s := newShowing(t)
+	pr := pulled(12, hash('a'), alice, repo.ID)
+	d.look()
+	step := func(standing Standing, want string) {
+		t.Helper()
+		s.at(standing)
+		if list := d.found(); len(list) > 1 || fmt.Sprint(d.commits()) != want {
+			t.Errorf("%+v, builds %v, want %s", list, d.commits(), want)
+		}
+	}
+	step(Standing{Pulls: []store.PullRequest{pr}}, "[a]")
+	pr.Open = false
+	d.forge.pulls[12] = pr
+	step(Standing{}, "[a]")
+	if b := d.builds()[0]; b.Status != store.Stopped {
+		t.Errorf("%+v", b)
+	}
+	pr.Open = true
+	step(Standing{Pulls: []store.PullRequest{pr}}, "[a a]")
+	d.says(alice, "/cancel")
+	pr.Draft = true
+	s.at(Standing{Pulls: []store.PullRequest{pr}})
+	if list := d.found(); len(list) != 1 || list[0].Reason != "Commit aaaaaaaaaaaa was built before, by number 1, which was stopped." || len(d.builds()) != 2 {
+		t.Errorf("%+v, builds %v", list, d.commits())
+	}
+}
+
+// complete is a forge that shortens hashes in deliveries, and shows full ones.
+type complete struct{ *showing }
+
+func (c complete) Complete(context.Context, store.Repo, *store.PullRequest) error {
+	return c.ask("complete")
+}
+
+// TestFoundHashesAreFull asks for no hash of what was found.
+func TestFoundHashesAreFull(t *testing.T) {
+	d, s := newShowing(t)
+	d.use(complete{s})
+	d.look()
+	s.at(Standing{Pulls: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID)}})
+	if list := d.found(); len(list) != 1 || len(d.builds()) != 1 || slices.Contains(d.forge.asked, "complete") {
+		t.Errorf("%+v, asked %q", list, d.forge.asked)
+	}
+}
+
+// TestFoundForkIsGone finds the end of a pull request once whose repository is gone.
+func TestFoundForkIsGone(t *testing.T) {
+	d, s := newShowing(t)
+	pr := pulled(12, hash('a'), eve, fork)
+	s.at(Standing{Pulls: []store.PullRequest{pr}})
+	d.look()
+	pr.Head, pr.HeadRepo = "", ""
+	s.at(Standing{Pulls: []store.PullRequest{pr}})
+	if list := d.found(); len(list) != 1 {
+		t.Errorf("%+v", list)
+	}
+	pr.Open = false
+	d.forge.pulls[12] = pr
+	s.at(Standing{})
+	for n := range 2 {
+		if list := d.found(); len(list) != 1-n {
+			t.Errorf("%+v", list)
+		}
+	}
+}

@@ -14,12 +14,12 @@ import (
 	"runtime"
 	"slices"
 
+	"buildsmith/checks/forgetest"
+
 	"github.com/getkin/kin-openapi/openapi2"
 	"github.com/getkin/kin-openapi/openapi2conv"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/routers"
-
-	"buildsmith/checks/forgetest"
 )
 
 // A Violation is a request that Bitbucket would refuse or overlook in part, or an answer or payload of the server that

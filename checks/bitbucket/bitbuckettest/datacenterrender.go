@@ -119,7 +119,11 @@ func (d *dataCenter) pullJSON(s *Server, p *pull) object {
 	end := func(r *repo, branch, sha string) object {
 		return with(dcRef("refs/heads/"+branch), object{"latestCommit": sha, "repository": d.repoJSON(s, r)})
 	}
-	o := object{"id": p.id, "version": p.version, "title": p.title, "state": p.state, "open": p.state == stateOpen, "closed": p.state != stateOpen,
+	state := p.state
+	if state == stateDeleted {
+		state = stateOpen // only these are deleted, and there is no word for it
+	}
+	o := object{"id": p.id, "version": p.version, "title": p.title, "state": state, "open": state == stateOpen, "closed": state != stateOpen,
 		"createdDate": dcTime(p.created), "updatedDate": dcTime(p.updated), "locked": false,
 		"fromRef": end(d.sources[p], p.sourceBranch, p.sourceSHA), "toRef": end(p.repo, p.base, p.baseSHA),
 		"author":    object{"user": d.userJSON(s, p.author), "role": "AUTHOR", "approved": false, "status": "UNAPPROVED"},
@@ -130,7 +134,7 @@ func (d *dataCenter) pullJSON(s *Server, p *pull) object {
 	if d.atLeast(8, 18) {
 		o["draft"] = p.draft
 	}
-	if p.state == stateMerged || p.state == stateDeclined {
+	if state != stateOpen {
 		o["closedDate"] = dcTime(p.updated)
 	}
 	if p.merge != "" {

@@ -130,26 +130,6 @@ func (s *center) must(request, body string, status int) object {
 	return o
 }
 
-// at looks into an object: keys and the numbers of elements, with dots between them.
-func at(v any, path string) any {
-	for key := range strings.SplitSeq(path, ".") {
-		switch x := v.(type) {
-		case object:
-			v = x[key]
-		case []any:
-			i := -1
-			fmt.Sscan(key, &i)
-			if i < 0 || i >= len(x) {
-				return nil
-			}
-			v = x[i]
-		default:
-			return nil
-		}
-	}
-	return v
-}
-
 // problemOf returns the message of a refusal, whose form must be the right one.
 func problemOf(t *testing.T, o object) string {
 	t.Helper()

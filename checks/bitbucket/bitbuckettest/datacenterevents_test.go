@@ -4,45 +4,22 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"buildsmith/checks/forgetest"
 )
 
-// A listener is what hooks tell in a test.
-type listener struct {
-	url string
+// A listener is a bot that reads what it is told.
+type listener struct{ *bot }
 
-	mu     sync.Mutex
-	answer int
-	got    []*http.Request
-	bodies [][]byte
-}
-
-func newListener(t *testing.T) *listener {
-	l := &listener{answer: http.StatusOK}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.got, l.bodies = append(l.got, r), append(l.bodies, body)
-		w.WriteHeader(l.answer)
-		io.WriteString(w, "noted")
-	}))
-	t.Cleanup(server.Close)
-	l.url = server.URL + "/webhook/bitbucket"
-	return l
-}
+func newListener(t *testing.T) listener { return listener{newBot(t)} }
 
 // heard returns all that was told, and forgets it.
-func (l *listener) heard(t *testing.T) (requests []*http.Request, payloads []object) {
+func (l listener) heard(t *testing.T) (requests []*http.Request, payloads []object) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,7 +35,7 @@ func (l *listener) heard(t *testing.T) (requests []*http.Request, payloads []obj
 }
 
 // only returns the one thing that was told.
-func (l *listener) only(t *testing.T, event string) (*http.Request, object) {
+func (l listener) only(t *testing.T, event string) (*http.Request, object) {
 	t.Helper()
 	requests, payloads := l.heard(t)
 	if len(requests) != 1 || requests[0].Header.Get("X-Event-Key") != event || event != "diagnostics:ping" && payloads[0]["eventKey"] != event {
@@ -72,20 +49,10 @@ var dcAll = []string{"repo:refs_changed", "repo:modified", "pr:opened", "pr:from
 	"pr:comment:edited", "pr:comment:deleted"}
 
 // listen registers a hook for all events.
-func (s *center) listen(l *listener) {
+func (s *center) listen(l listener) {
 	s.t.Helper()
-	if _, err := s.AddHook(centerRepo, Hook{Name: "ci", URL: l.url, Secret: "secret", Active: true, Events: dcAll}); err != nil {
+	if _, err := s.AddHook(centerRepo, Hook{Name: "ci", URL: l.URL, Secret: "secret", Active: true, Events: dcAll}); err != nil {
 		s.t.Fatal(err)
-	}
-}
-
-// expect holds what is in an object against what should be.
-func expect(t *testing.T, o object, want map[string]any) {
-	t.Helper()
-	for key, value := range want {
-		if got := at(o, key); got != value {
-			t.Errorf("%s is %v, want %v", key, got, value)
-		}
 	}
 }
 
@@ -98,7 +65,7 @@ func TestDataCenterPushEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, err := s.Push(centerRepo, "main")
-	if err != nil || !d.Succeeded() || d.AnswerBody != "noted" {
+	if err != nil || !d.Succeeded() {
 		t.Errorf("the delivery is %+v, %v", d, err)
 	}
 	r, o := l.only(t, "repo:refs_changed")
@@ -273,7 +240,7 @@ func TestDataCenterRenameEvent(t *testing.T) {
 func TestDataCenterTellsOnlyWhatIsWanted(t *testing.T) {
 	t.Parallel()
 	s, l := newCenter(t, Options{}), newListener(t)
-	for _, h := range []Hook{{URL: l.url, Active: true, Events: []string{"pr:opened"}}, {URL: l.url, Events: dcAll}, {URL: l.url, Active: true, Project: "octo", Events: []string{"pr:merged"}}} {
+	for _, h := range []Hook{{URL: l.URL, Active: true, Events: []string{"pr:opened"}}, {URL: l.URL, Events: dcAll}, {URL: l.URL, Active: true, Project: "octo", Events: []string{"pr:merged"}}} {
 		repo := centerRepo
 		if h.Project != "" {
 			repo = ""
@@ -316,7 +283,7 @@ func TestDataCenterBreaker(t *testing.T) {
 	c := newClock()
 	s, l := newCenter(t, Options{Now: c.now, DataCenter: DataCenterOptions{Breaker: 2}}), newListener(t)
 	s.listen(l)
-	l.answer = http.StatusInternalServerError
+	l.answer(http.StatusInternalServerError, http.StatusInternalServerError, http.StatusInternalServerError)
 	tell := func() Delivery {
 		t.Helper()
 		s.commit("main", nil)
@@ -334,9 +301,6 @@ func TestDataCenterBreaker(t *testing.T) {
 	got = append(got, tell().Status) // it fails again, and is skipped for longer
 	c.add(11 * time.Second)
 	got = append(got, tell().Status)
-	l.mu.Lock()
-	l.answer = http.StatusOK
-	l.mu.Unlock()
 	c.add(11 * time.Second)
 	got = append(got, tell().Status, tell().Status)
 	failed := "500 Internal Server Error"
@@ -352,9 +316,9 @@ func TestDataCenterHooks(t *testing.T) {
 	t.Parallel()
 	s, l := newCenter(t, Options{}), newListener(t)
 	hooks := s.api + "/webhooks"
-	made := s.must("POST "+hooks, `{"name": "ci", "url": "`+l.url+`", "active": true, "events": ["pr:opened", "repo:refs_changed"], "configuration": {"secret": "first"}, "sslVerificationRequired": false}`,
+	made := s.must("POST "+hooks, `{"name": "ci", "url": "`+l.URL+`", "active": true, "events": ["pr:opened", "repo:refs_changed"], "configuration": {"secret": "first"}, "sslVerificationRequired": false}`,
 		http.StatusCreated)
-	expect(t, made, map[string]any{"name": "ci", "url": l.url, "active": true, "events.0": "pr:opened", "configuration.secret": nil, "scopeType": "repository", "sslVerificationRequired": false})
+	expect(t, made, map[string]any{"name": "ci", "url": l.URL, "active": true, "events.0": "pr:opened", "configuration.secret": nil, "scopeType": "repository", "sslVerificationRequired": false})
 	if strings.Contains(strings.Join(texts(s.must("GET "+hooks, "", http.StatusOK), "configuration"), ""), "first") {
 		t.Error("the secret comes back")
 	}
@@ -372,7 +336,7 @@ func TestDataCenterHooks(t *testing.T) {
 	}
 	signed("first")
 	// Without a secret the old one stays.
-	s.must("PUT "+one, `{"name": "again", "url": "`+l.url+`", "events": ["repo:refs_changed"], "credentials": {"username": "u", "password": "p"}}`, http.StatusOK)
+	s.must("PUT "+one, `{"name": "again", "url": "`+l.URL+`", "events": ["repo:refs_changed"], "credentials": {"username": "u", "password": "p"}}`, http.StatusOK)
 	s.commit("main", nil)
 	if _, err := s.Push(centerRepo, "main"); err != nil {
 		t.Fatal(err)
@@ -384,7 +348,7 @@ func TestDataCenterHooks(t *testing.T) {
 		t.Errorf("the hook authenticates as %q with %q", user, password)
 	}
 	signed("first")
-	s.must("PUT "+one, `{"name": "again", "url": "`+l.url+`", "events": ["repo:refs_changed"], "configuration": {"secret": "second"}}`, http.StatusOK)
+	s.must("PUT "+one, `{"name": "again", "url": "`+l.URL+`", "events": ["repo:refs_changed"], "configuration": {"secret": "second"}}`, http.StatusOK)
 	s.commit("main", nil)
 	if _, err := s.Push(centerRepo, "main"); err != nil {
 		t.Fatal(err)
@@ -395,8 +359,8 @@ func TestDataCenterHooks(t *testing.T) {
 		t.Errorf("the hooks for pull requests are %v", got)
 	}
 
-	result := s.must("POST "+hooks+"/test?url="+l.url, "", http.StatusOK)
-	expect(t, result, map[string]any{"request.url": l.url, "request.body": `{"test":true}`, "response.statusCode": 200.0, "response.body": "noted"})
+	result := s.must("POST "+hooks+"/test?url="+l.URL, "", http.StatusOK)
+	expect(t, result, map[string]any{"request.url": l.URL, "request.body": `{"test":true}`, "response.statusCode": 200.0})
 	if r, _ := l.only(t, "diagnostics:ping"); r.Header.Get("X-Hub-Signature") != "" {
 		t.Error("the test is signed")
 	}
@@ -409,7 +373,7 @@ func TestDataCenterHooks(t *testing.T) {
 	for _, request := range []string{"GET ", "DELETE "} {
 		problemOf(t, s.must(request+one, "", http.StatusNotFound))
 	}
-	problemOf(t, s.must("PUT "+one, `{"name": "n", "url": "`+l.url+`", "events": ["pr:opened"]}`, http.StatusNotFound))
+	problemOf(t, s.must("PUT "+one, `{"name": "n", "url": "`+l.URL+`", "events": ["pr:opened"]}`, http.StatusNotFound))
 }
 
 // soon is a context that ends before the test gets boring.

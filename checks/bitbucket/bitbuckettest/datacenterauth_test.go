@@ -231,11 +231,15 @@ func TestDataCenterPeople(t *testing.T) {
 	problemOf(t, s.must("GET /api/latest/projects/NONE/permissions/users", "", http.StatusNotFound))
 
 	// Of the members of a group only those learn who count for the license.
-	s.SetLicensed("octo", false)
+	if err := s.SetLicensed("octo", false); err != nil {
+		t.Fatal(err)
+	}
 	if message := problemOf(t, s.must(members+"devs", "", http.StatusForbidden)); !strings.Contains(message, "LICENSED_USER") {
 		t.Errorf("it says %q", message)
 	}
-	s.SetLicensed("octo", true)
+	if err := s.SetLicensed("octo", true); err != nil {
+		t.Fatal(err)
+	}
 	s.must(members+"devs", "", http.StatusOK)
 
 	// All people read what the project lets all read.

@@ -180,9 +180,6 @@ func TestDataCenterPullEvents(t *testing.T) {
 	if _, err := s.DeletePullRequest(centerRepo, other); err == nil {
 		t.Error("what is deleted was deleted again")
 	}
-	if d, err := s.SetVisibility(centerRepo, false); err != nil || d.Event != "" {
-		t.Errorf("of another visibility it tells %+v, %v", d, err)
-	}
 }
 
 func TestDataCenterCommentEvents(t *testing.T) {
@@ -220,14 +217,19 @@ func TestDataCenterCommentEvents(t *testing.T) {
 	expect(t, o, map[string]any{"comment.text": "done", "actor.type": "SERVICE"})
 }
 
-func TestDataCenterRenameEvent(t *testing.T) {
+func TestDataCenterModifiedEvents(t *testing.T) {
 	t.Parallel()
 	s, l := newCenter(t, Options{}), newListener(t)
 	s.listen(l)
-	if _, err := s.Rename(centerRepo, "world"); err != nil {
+	if _, err := s.SetVisibility(centerRepo, false); err != nil {
 		t.Fatal(err)
 	}
 	_, o := l.only(t, "repo:modified")
+	expect(t, o, map[string]any{"old.public": false, "new.public": true, "old.slug": "hello", "new.slug": "hello", "actor.name": "octo"})
+	if _, err := s.Rename(centerRepo, "world"); err != nil {
+		t.Fatal(err)
+	}
+	_, o = l.only(t, "repo:modified")
 	expect(t, o, map[string]any{"old.slug": "hello", "new.slug": "world", "old.id": at(o, "new.id"), "old.links.clone.0.href": s.URL() + "/scm/octo/hello.git",
 		"new.links.clone.0.href": s.URL() + "/scm/octo/world.git", "repository": nil})
 	problemOf(t, s.must("GET "+s.api, "", http.StatusNotFound)) // the old name is nobody's

@@ -19,7 +19,7 @@ func TestDataCenterPullRequests(t *testing.T) {
 	c.add(time.Minute)
 	two := s.pull("two")
 	c.add(time.Minute)
-	s.commit("release", nil)
+	base := s.commit("release", nil)
 	if _, err := s.AddFork(centerRepo, "~ada"); err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +55,13 @@ func TestDataCenterPullRequests(t *testing.T) {
 	}
 	if at(got, "fromRef.repository.id") == at(got, "toRef.repository.id") {
 		t.Error("the fork is the repository")
+	}
+	if at(got, "toRef.latestCommit") != base {
+		t.Errorf("the target is %v, want %s", at(got, "toRef.latestCommit"), base)
+	}
+	base = s.commit("release", map[string]string{"more": "more"})
+	if got := s.must(fmt.Sprintf("GET %s/pull-requests/%d", s.api, three), "", http.StatusOK); at(got, "toRef.latestCommit") != base {
+		t.Errorf("the target is %v after it has moved, want %s", at(got, "toRef.latestCommit"), base)
 	}
 	merged := s.must(fmt.Sprintf("GET %s/pull-requests/%d", s.api, one), "", http.StatusOK)
 	commit, _ := at(merged, "properties.mergeCommit.id").(string)

@@ -113,7 +113,7 @@ func (d *dataCenter) commitJSON(s *Server, c forgetest.Commit) object {
 		"committer": d.personJSON(s, c.Committer), "committerTimestamp": dcTime(c.Committer.At), "message": c.Message, "parents": parents}
 }
 
-// pullJSON is a pull request as it is in payloads and answers. Its ends are where they were when it was closed. One whose
+// pullJSON is a pull request as it is in payloads and answers. Its target is where that branch is, as long as it is open. One whose
 // fork is gone still says where that was.
 func (d *dataCenter) pullJSON(s *Server, p *pull) object {
 	end := func(r *repo, branch, sha string) object {
@@ -123,9 +123,13 @@ func (d *dataCenter) pullJSON(s *Server, p *pull) object {
 	if state == stateDeleted {
 		state = stateOpen // only these are deleted, and there is no word for it
 	}
+	base := p.baseSHA
+	if now, found := forgetest.Resolve(p.repo.dir, "refs/heads/"+p.base); found && state == stateOpen {
+		base = now
+	}
 	o := object{"id": p.id, "version": p.version, "title": p.title, "state": state, "open": state == stateOpen, "closed": state != stateOpen,
 		"createdDate": dcTime(p.created), "updatedDate": dcTime(p.updated), "locked": false,
-		"fromRef": end(d.sources[p], p.sourceBranch, p.sourceSHA), "toRef": end(p.repo, p.base, p.baseSHA),
+		"fromRef": end(d.sources[p], p.sourceBranch, p.sourceSHA), "toRef": end(p.repo, p.base, base),
 		"author":    object{"user": d.userJSON(s, p.author), "role": "AUTHOR", "approved": false, "status": "UNAPPROVED"},
 		"reviewers": []object{}, "participants": []object{}, "links": dcSelf(fmt.Sprintf("%s/pull-requests/%d", d.page(s, p.repo), p.id))}
 	if p.body != "" {

@@ -221,6 +221,9 @@ func New(t testing.TB, o Options) *Server {
 // URL returns the address of the server. The API of Cloud is below /2.0 there, that of Data Center below /rest.
 func (s *Server) URL() string { return s.url }
 
+// Flavor returns which one it is.
+func (s *Server) Flavor() Flavor { return s.name }
+
 // later runs something that Close waits for, such as a delivery that an answer must not wait for.
 func (s *Server) later(f func()) {
 	if s.ctx.Err() == nil {

@@ -76,6 +76,9 @@ func (d *dataCenter) editComment(s *Server, c *call) *answer {
 	if comment.User != c.token.User {
 		return d.denied("to be the author of the comment")
 	}
+	if in.Version > comment.Version {
+		s.violateLocked(c.r, c.r.URL.Path, "comment %d has version %d, and never had version %d", comment.ID, comment.Version, in.Version)
+	}
 	if in.Version != comment.Version {
 		return dcOutOfDate(comment, in.Version)
 	}

@@ -172,11 +172,19 @@ func TestDataCenterPullEvents(t *testing.T) {
 	_, o = l.only(t, "pr:merged")
 	expect(t, o, map[string]any{"pullRequest.state": "MERGED", "pullRequest.properties.mergeCommit.id": s.must("GET "+s.api+"/commits/release", "", http.StatusOK)["id"]})
 
-	other := s.pull("other")
-	l.only(t, "pr:opened")
+	s.commit("other", nil)
+	other, _, err := s.OpenPullRequest(centerRepo, PullRequest{Head: "other", Title: "Add other", Body: "About it", User: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, o = l.only(t, "pr:opened")
+	expect(t, o, map[string]any{"pullRequest.description": "About it"})
+	did(s.Retitle(centerRepo, other, "Another other"))
+	_, o = l.only(t, "pr:modified")
+	expect(t, o, map[string]any{"previousDescription": "About it", "previousTitle": "Add other"})
 	did(s.DeletePullRequest(centerRepo, other))
 	_, o = l.only(t, "pr:deleted")
-	expect(t, o, map[string]any{"pullRequest.id": 2.0, "pullRequest.title": "Add other"})
+	expect(t, o, map[string]any{"pullRequest.id": 2.0, "pullRequest.title": "Another other", "pullRequest.state": "OPEN"})
 	if _, err := s.DeletePullRequest(centerRepo, other); err == nil {
 		t.Error("what is deleted was deleted again")
 	}

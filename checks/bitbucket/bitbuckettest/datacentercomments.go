@@ -107,7 +107,10 @@ func (d *dataCenter) deleteComment(s *Server, c *call) *answer {
 }
 
 // dcEmoticons are the shortcuts that reactions are given by, with what they show.
-var dcEmoticons = map[string]string{"thumbsup": "👍", "thumbsdown": "👎", "eyes": "👀", "heart": "❤️", "laughing": "😆", "tada": "🎉", "rocket": "🚀", "confused": "😕", "thinking_face": "🤔"}
+var dcEmoticons = map[string]string{
+	"thumbsup": "👍", "thumbsdown": "👎", "eyes": "👀", "heart": "❤️", "laughing": "😆", "tada": "🎉", "rocket": "🚀", "confused": "😕",
+	"thinking_face": "🤔",
+}
 
 func (d *dataCenter) emoticonJSON(s *Server, shortcut string) object {
 	return object{"shortcut": shortcut, "value": dcEmoticons[shortcut], "url": d.web(s, "/emoticons/%s.svg", shortcut)}

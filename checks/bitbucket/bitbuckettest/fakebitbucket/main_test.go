@@ -1,94 +1,38 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
+
+	"buildsmith/checks/forgetest"
 )
 
-// A screen is what the program prints, while it prints.
-type screen struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
-// waitFor waits until something is true, for a while.
-func waitFor(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for range 2000 {
-		if holds() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("waiting in vain for %s", what)
-}
-
 // start runs the program until the test ends, and returns its address and its screen.
-func start(t *testing.T, data string, args ...string) (address string, out *screen, stop func()) {
+func start(t *testing.T, data string, args ...string) (address string, out *forgetest.Screen, stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	out = &screen{}
-	file := filepath.Join(t.TempDir(), "address")
-	ended := make(chan int, 1)
-	go func() {
-		ended <- run(ctx, append([]string{"-listen", "127.0.0.1:0", "-data", data, "-address-file", file}, args...), out, out)
-	}()
-	waitFor(t, "the address", func() bool {
-		text, err := os.ReadFile(file)
-		address = strings.TrimSpace(string(text))
-		return err == nil
-	})
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if status := <-ended; status != 0 {
-			t.Errorf("the program ended with %d: %s", status, out)
-		}
-	})
-	t.Cleanup(stop)
-	return address, out, stop
+	return forgetest.Program(run).Start(t, data, args...)
 }
 
 // call runs the program as a client.
 func call(t *testing.T, want int, args ...string) string {
 	t.Helper()
-	var out bytes.Buffer
-	if got := run(t.Context(), args, &out, &out); got != want {
-		t.Errorf("fakebitbucket %q: %d, want %d: %s", args, got, want, &out)
-	}
-	return out.String()
+	return forgetest.Program(run).Call(t, want, args...)
+}
+
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	forgetest.WaitFor(t, what, holds)
 }
 
 func git(t *testing.T, dir string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "credential.helper="}, args...)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git %q: %v\n%s", args, err, out)
-	}
+	forgetest.MustGit(t, dir, args...)
 }
 
 func TestServe(t *testing.T) {

@@ -19,6 +19,10 @@ type DataCenterOptions struct {
 	// DeniedAs401 answers a missing permission with 401, as Atlassian documents it, instead of 403.
 	DeniedAs401 bool
 
+	// BearerOnly lets git take the tokens of projects and repositories in a header only, as Atlassian documents it, and not as
+	// the password of x-token-auth.
+	BearerOnly bool
+
 	// Breaker is after how many failed deliveries in a row a hook is skipped for a while; 0 never skips.
 	Breaker int
 }
@@ -33,6 +37,10 @@ func (s *Server) WebURL() string {
 }
 
 // dataCenter is what Data Center does in its own way. It is written with Server.mu held once the server is there.
+//
+// It differs from the real one in two things. Public repositories cannot be read through the API without a token, and a
+// refusal for want of a permission names it. Where servers differ from one another or from what is documented of them,
+// DataCenterOptions choose.
 type dataCenter struct {
 	options    DataCenterOptions
 	context    string

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
 )
 
 const centerRepo = "octo/hello"
@@ -130,26 +132,6 @@ func (s *center) must(request, body string, status int) object {
 	return o
 }
 
-// at looks into an object: keys and the numbers of elements, with dots between them.
-func at(v any, path string) any {
-	for key := range strings.SplitSeq(path, ".") {
-		switch x := v.(type) {
-		case object:
-			v = x[key]
-		case []any:
-			i := -1
-			fmt.Sscan(key, &i)
-			if i < 0 || i >= len(x) {
-				return nil
-			}
-			v = x[i]
-		default:
-			return nil
-		}
-	}
-	return v
-}
-
 // problemOf returns the message of a refusal, whose form must be the right one.
 func problemOf(t *testing.T, o object) string {
 	t.Helper()
@@ -159,4 +141,123 @@ func problemOf(t *testing.T, o object) string {
 		t.Errorf("a refusal says %v", o)
 	}
 	return message
+}
+
+// TestDataCenterDescription makes sure that what is described is there: all of it, and nothing that is open to more than it
+// names.
+func TestDataCenterDescription(t *testing.T) {
+	d, err := newDataCenter(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(d.description())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Errorf("the description: %v", err)
+	}
+	there := map[string]bool{}
+	for _, o := range d.operations() {
+		there[o.method+" "+o.path] = true
+		if o.path != "/api/latest/application-properties" && o.scope == "" {
+			t.Errorf("%s %s is open to all", o.method, o.path)
+		}
+	}
+	for path, item := range doc.Paths.Map() {
+		for method, o := range item.Operations() {
+			if !there[method+" "+path] {
+				t.Errorf("%s %s is only described", method, path)
+			}
+			if o.RequestBody != nil {
+				closed(t, method+" "+path, o.RequestBody.Value.Content["application/json"].Schema.Value)
+			}
+		}
+	}
+	for rule := range dataCenterRules {
+		if !there[rule] {
+			t.Errorf("there is a rule for %s, which is not there", rule)
+		}
+	}
+	for name, schema := range doc.Components.Schemas {
+		if strings.HasPrefix(name, "event.") {
+			closed(t, name, schema.Value)
+		}
+	}
+}
+
+// closed looks for objects that may hold more than what is named.
+func closed(t *testing.T, where string, s *openapi3.Schema) {
+	t.Helper()
+	if s.Type.Is("object") && len(s.Properties) > 0 && (s.AdditionalProperties.Has == nil || *s.AdditionalProperties.Has) {
+		t.Errorf("%s may hold anything", where)
+	}
+	for name, property := range s.Properties {
+		if property.Ref == "" {
+			closed(t, where+"."+name, property.Value)
+		}
+	}
+	if s.Items != nil && s.Items.Ref == "" {
+		closed(t, where+".0", s.Items.Value)
+	}
+}
+
+// TestDataCenterPayloadsAreChecked lets the schemas of events find what is wrong.
+func TestDataCenterPayloadsAreChecked(t *testing.T) {
+	t.Parallel()
+	s := newCenter(t, Options{})
+	for key, payload := range map[string]object{"pr:opened": {"eventKey": "pr:opened"}, "diagnostics:ping": {"test": true, "more": 1}, "repo:push": {}} {
+		s.mu.Lock()
+		s.checkPayloadLocked(key, payload)
+		s.mu.Unlock()
+		if seen := s.TakeViolations(); len(seen) != 1 || seen[0].Path != key {
+			t.Errorf("of a wrong %s it is said %v", key, seen)
+		}
+	}
+}
+
+// TestDataCenterControl drives what only a Data Center has from outside.
+func TestDataCenterControl(t *testing.T) {
+	t.Parallel()
+	s := newCenter(t, Options{Control: true})
+	pull := s.pull("feature")
+	act := func(name, body string) (int, string) {
+		t.Helper()
+		resp, err := http.Post(s.URL()+"/_control/"+name, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(data)
+	}
+	for name, body := range map[string]string{"delete-pull-request": fmt.Sprintf(`{"repo": "octo/hello", "number": %d}`, pull), "project-default": `{"project": "OCTO", "role": "read"}`,
+		"licensed": `{"user": "octo", "licensed": false}`} {
+		if status, text := act(name, body); status != http.StatusOK {
+			t.Errorf("%s answers %d %s", name, status, text)
+		}
+	}
+	if status, text := act("project-default", `{"project": "OCTO", "role": "king"}`); status != http.StatusBadRequest || !strings.Contains(text, "king") {
+		t.Errorf("a role that is none answers %d %s", status, text)
+	}
+	problemOf(t, s.must(fmt.Sprintf("GET %s/pull-requests/%d", s.api, pull), "", http.StatusNotFound))
+	s.token = s.newToken(TokenOptions{Kind: PersonalToken, User: "stranger"})
+	s.must("GET "+s.api, "", http.StatusOK)
+	s.token = s.newToken(TokenOptions{Kind: PersonalToken, User: "octo"})
+	s.must("GET /api/latest/users", "", http.StatusForbidden)
+
+	cloud := newShop(t, Options{})
+	number, _, err := cloud.OpenPullRequest(shopRepo, PullRequest{Head: "main", Base: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, deleted := cloud.DeletePullRequest(shopRepo, number)
+	for what, err := range map[string]error{"licensed": cloud.SetLicensed("octo", true), "default": cloud.SetProjectDefault("OCTO", "read"), "delete": deleted} {
+		if err == nil || !strings.Contains(err.Error(), "Cloud has no such thing") {
+			t.Errorf("%s of Cloud: %v", what, err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package bitbuckettest
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,14 +12,20 @@ import (
 // behind the tokens of projects and repositories do not.
 const dcLicensed = "LICENSED_USER"
 
-// SetLicensed says whether a user counts for the license; all people do until they are said not to.
-func (s *Server) SetLicensed(user string, licensed bool) {
+// SetLicensed says whether a user counts for the license; all people do until they are said not to. Only Data Center asks.
+func (s *Server) SetLicensed(user string, licensed bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d, is := s.flavor.(*dataCenter); is {
-		d.unlicensed[strings.ToLower(s.userLocked(user).Name)] = !licensed
+	d, is := s.flavor.(*dataCenter)
+	if !is {
+		return errNotCloud
 	}
+	d.unlicensed[strings.ToLower(s.userLocked(user).Name)] = !licensed
+	return nil
 }
+
+// errNotCloud says that only Data Center has what is asked for.
+var errNotCloud = errors.New("Bitbucket Cloud has no such thing")
 
 // authenticate takes a token as a bearer's, and a personal one as the password of its user too.
 func (d *dataCenter) authenticate(s *Server, r *http.Request) (*Token, *answer) {
@@ -30,7 +37,7 @@ func (d *dataCenter) authenticate(s *Server, r *http.Request) (*Token, *answer) 
 	if scheme, value, _ := strings.Cut(header, " "); strings.EqualFold(scheme, "bearer") {
 		t = s.tokenLocked(value)
 	} else if user, password, given := r.BasicAuth(); given {
-		if t = d.gitToken(s, user, password); t != nil && t.Kind != PersonalToken {
+		if t = d.gitToken(s, user, password); t != nil && (t.Kind != PersonalToken || user == "") {
 			t = nil
 		}
 	}
@@ -40,13 +47,17 @@ func (d *dataCenter) authenticate(s *Server, r *http.Request) (*Token, *answer) 
 	return t, nil
 }
 
-// gitToken takes the token of a project or a repository with the user x-token-auth, and a personal one with its user.
+// gitToken takes the token of a project or a repository with the user x-token-auth, and a personal one with its user. Any is
+// taken from a bearer.
 func (d *dataCenter) gitToken(s *Server, user, password string) *Token {
 	t := s.tokenLocked(password)
-	if t == nil || t.Kind == PersonalToken && !strings.EqualFold(user, t.User) || t.Kind != PersonalToken && user != "x-token-auth" {
-		return nil
+	switch {
+	case t == nil, user == "":
+		return t
+	case t.Kind == PersonalToken && strings.EqualFold(user, t.User), t.Kind != PersonalToken && user == "x-token-auth" && !d.options.BearerOnly:
+		return t
 	}
-	return t
+	return nil
 }
 
 // dcLevels are the levels of permissions, from the smallest, in the order of roles.
@@ -140,8 +151,12 @@ func (d *dataCenter) denied(permission string) *answer {
 }
 
 // dcExceptions are the names that go with refusals that all flavours have.
-var dcExceptions = map[int]string{http.StatusUnauthorized: "auth.IncorrectPasswordAuthenticationException", http.StatusNotFound: "com.sun.jersey.api.NotFoundException",
-	http.StatusTooManyRequests: "com.atlassian.bitbucket.internal.ratelimit.RateLimitExceededException", http.StatusBadRequest: "validation.ArgumentValidationException"}
+var dcExceptions = map[int]string{
+	http.StatusBadRequest:      "validation.ArgumentValidationException",
+	http.StatusUnauthorized:    "auth.IncorrectPasswordAuthenticationException",
+	http.StatusNotFound:        "com.sun.jersey.api.NotFoundException",
+	http.StatusTooManyRequests: "internal.ratelimit.RateLimitExceededException",
+}
 
 func (d *dataCenter) refusal(status int, message string) *answer {
 	a := dcProblem(status, dcExceptions[status], "%s", message)

@@ -1,8 +1,6 @@
 package bitbuckettest
 
 import (
-	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
 	"slices"
@@ -15,7 +13,7 @@ func (s *Server) SetProjectDefault(key, role string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.name != DataCenter {
-		return fmt.Errorf("projects of Bitbucket Cloud have no permission for all: %w", fs.ErrNotExist)
+		return errNotCloud
 	}
 	if err := checkRole(role); err != nil {
 		return err

@@ -2,7 +2,6 @@ package bitbuckettest
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,7 +14,7 @@ const stateDeleted = "DELETED"
 func (s *Server) DeletePullRequest(name string, number int) (Delivery, error) {
 	return s.changePull(name, number, pullDeleted, func(r *repo, p *pull, e *event) error {
 		if s.name != DataCenter {
-			return errors.New("Bitbucket Cloud deletes no pull requests")
+			return errNotCloud
 		}
 		e.actor = s.ownerLocked(r)
 		p.state = stateDeleted

@@ -50,7 +50,7 @@ type flavor interface {
 	// authenticate finds the token of a request. Both are nil for a request without one.
 	authenticate(s *Server, r *http.Request) (*Token, *answer)
 
-	// gitToken finds the token that git was given, by the user name and the password.
+	// gitToken finds the token that git was given, by the user name and the password. The user of a bearer has no name.
 	gitToken(s *Server, user, password string) *Token
 
 	// authorize refuses what a token, nil for none, may not do; r is nil if the path names no repository.

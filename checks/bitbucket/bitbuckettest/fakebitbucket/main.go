@@ -71,6 +71,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	hook := flags.String("hook", "", "`URL` of a webhook of the repository to begin with, if the bot is not to register its own")
 	repo := flags.String("repo", "octo/hello", "`name` of the repository to begin with")
 	private := flags.Bool("private", false, "make that repository a private one")
+	version := flags.String("version", "", "`version` of a Data Center, such as 7.21.0")
+	below := flags.String("context", "", "`path` that a Data Center is below, such as /bitbucket")
+	breaker := flags.Int("breaker", 0, "`failures` in a row after which a Data Center skips a webhook for a while; 0 for never")
 	addressFile := flags.String("address-file", "", "`file` to write the URL to once it can be used")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -95,6 +98,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	address := "http://" + listener.Addr().String()
 	out := &teller{forgetest.Teller{W: stdout}}
 	hub, err := bitbuckettest.NewServer(bitbuckettest.Options{Flavor: bitbuckettest.Flavor(*flavor), URL: address, Dir: filepath.Join(dir, "repositories"),
+		DataCenter:    bitbuckettest.DataCenterOptions{Version: *version, Context: *below, Breaker: *breaker},
 		DeliverPushes: true, Control: true, Reported: out.status, Delivered: out.delivery})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -114,7 +118,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		out.Say(`Bitbucket (%s) is at %s. What the bot has to know:
 
   an access token with all scopes, in the file %s
-`, *flavor, address, tokenFile)
+`, *flavor, hub.WebURL(), tokenFile)
 		if *hook != "" {
 			out.Say("  the secret of the webhook, in the file %s\n", secretFile)
 		} else {

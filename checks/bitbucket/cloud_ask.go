@@ -79,13 +79,15 @@ func (a cloud) pullRequest(ctx context.Context, r store.Repo, number int) (store
 	return pr, err
 }
 
-// complete implements api. The commits of a fork are asked for there, and in the repository itself if the fork cannot be read: it has
-// those of its pull requests for a while.
+// complete implements api. The commits of a fork are asked for there, and in the repository itself if the fork cannot be read: it shows
+// those of its pull requests as well, and is asked for everything then.
 func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest) error {
 	head := headOf(r, pr)
-	hash, err := a.resolve(ctx, head, pr.Head, true)
-	if head.ID != r.ID && (errors.Is(err, store.ErrNotFound) || statusOf(err) == http.StatusForbidden) {
-		hash, err = a.resolve(ctx, r, pr.Head, true)
+	hash, err := a.resolve(ctx, head, pr.Head)
+	if head.ID != r.ID && errors.Is(err, store.ErrNotFound) {
+		if hash, err = a.resolve(ctx, r, pr.Head); err == nil {
+			pr.HeadName = ""
+		}
 	}
 	// What was found before holds when a fork is gone, but for this pull request alone: whoever has a fork can make a commit there whose
 	// hash begins like another's.
@@ -105,7 +107,7 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 		if *of == "" {
 			continue
 		}
-		hash, err := a.resolve(ctx, r, *of, false)
+		hash, err := a.resolve(ctx, r, *of)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("the commits of pull request %d: %w", pr.Number, err)
 		}
@@ -116,8 +118,8 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 
 var shortHash = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 
-// resolve gives the full hash of a shortened one. quiet is for questions that may be refused.
-func (a cloud) resolve(ctx context.Context, r store.Repo, short string, quiet bool) (string, error) {
+// resolve gives the full hash of a shortened one.
+func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string, error) {
 	if store.ValidHash(short) {
 		return short, nil
 	}
@@ -127,7 +129,7 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string, quiet bo
 	if hash, ok := a.known.full(r.ID, short); ok {
 		return hash, nil
 	}
-	found, err := a.named(ctx, r, "/commit/"+short, quiet)
+	found, err := a.named(ctx, r, "/commit/"+short)
 	if err != nil {
 		return "", err
 	}
@@ -139,17 +141,12 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string, quiet bo
 }
 
 // named asks for the commit at an address.
-func (a cloud) named(ctx context.Context, r store.Repo, path string, quiet bool) (store.Commit, error) {
-	c, err := a.of(r)
-	if err != nil {
-		return store.Commit{}, err
-	}
+func (a cloud) named(ctx context.Context, r store.Repo, path string) (store.Commit, error) {
 	var got struct {
 		Hash, Message string
 		Target        struct{ Hash, Message string } // of a ref
 	}
-	q := request{method: http.MethodGet, path: "/repositories/" + a.path(r) + path + "?fields=hash,message,target.hash,target.message", quiet: quiet}
-	if _, err := a.send(ctx, c, q, &got); err != nil {
+	if _, err := a.read(ctx, r, path+"?fields=hash,message,target.hash,target.message", &got); err != nil {
 		return store.Commit{}, err
 	}
 	commit := store.Commit{Hash: got.Hash, Message: got.Message}
@@ -162,6 +159,25 @@ func (a cloud) named(ctx context.Context, r store.Repo, path string, quiet bool)
 	return commit, nil
 }
 
+// read asks for something of a repository's commits. That a fork of somebody else's may not be read is nobody's mistake: what is asked for
+// is not there.
+func (a cloud) read(ctx context.Context, r store.Repo, path string, v any) (*answer, error) {
+	c, err := a.of(r)
+	if err != nil {
+		return nil, err
+	}
+	foreign := !c.owns(r.Name)
+	q := request{method: http.MethodGet, path: "/repositories/" + a.path(r) + path, quiet: foreign}
+	if v == nil { // a file as it is
+		q.header = http.Header{"Accept": {"*/*"}}
+	}
+	got, err := a.send(ctx, c, q, v)
+	if foreign && statusOf(err) == http.StatusForbidden {
+		err = fmt.Errorf("%w: %w", store.ErrNotFound, err)
+	}
+	return got, err
+}
+
 // commit implements api. A full hash comes before a branch of that name, a shortened one after it.
 func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.Commit, error) {
 	if number, ok := strings.CutPrefix(version, "pr/"); ok {
@@ -170,11 +186,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 			if err != nil {
 				return store.Commit{}, err
 			}
-			commit, err := a.named(ctx, headOf(r, &pr), "/commit/"+pr.Head, true)
-			if pr.HeadName != "" && (errors.Is(err, store.ErrNotFound) || statusOf(err) == http.StatusForbidden) {
-				commit, err = a.named(ctx, r, "/commit/"+pr.Head, false)
-			}
-			return commit, err
+			return a.named(ctx, headOf(r, &pr), "/commit/"+pr.Head)
 		}
 	}
 	if version == "" {
@@ -184,7 +196,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 		}
 		version = "heads/" + branch
 	} else if store.ValidHash(version) {
-		return a.named(ctx, r, "/commit/"+version, false)
+		return a.named(ctx, r, "/commit/"+version)
 	}
 	missing := fmt.Errorf("%.200q: %w", version, store.ErrNotFound)
 	for _, ref := range store.NamedRefs(version, "") {
@@ -195,7 +207,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 		missing = err
 	}
 	if shortHash.MatchString(version) {
-		commit, err := a.named(ctx, r, "/commit/"+version, false)
+		commit, err := a.named(ctx, r, "/commit/"+version)
 		if err == nil && !strings.HasPrefix(commit.Hash, version) {
 			err = missing
 		}
@@ -215,9 +227,9 @@ func headOf(r store.Repo, pr *store.PullRequest) store.Repo {
 // ref gives the commit of heads/<branch> or tags/<tag>.
 func (a cloud) ref(ctx context.Context, r store.Repo, name string) (store.Commit, error) {
 	if branch, ok := strings.CutPrefix(name, "heads/"); ok {
-		return a.named(ctx, r, "/refs/branches/"+escape(branch), false)
+		return a.named(ctx, r, "/refs/branches/"+escape(branch))
 	}
-	return a.named(ctx, r, "/refs/tags/"+escape(strings.TrimPrefix(name, "tags/")), false)
+	return a.named(ctx, r, "/refs/tags/"+escape(strings.TrimPrefix(name, "tags/")))
 }
 
 // mainBranch is the default branch of a repository.
@@ -243,15 +255,10 @@ func (a cloud) fileID(ctx context.Context, r store.Repo, commit, path string) (s
 			return "", nil // no file has such a name
 		}
 	}
-	c, err := a.of(r)
-	if err != nil {
-		return "", err
-	}
-	q := request{method: http.MethodGet, path: "/repositories/" + a.path(r) + "/src/" + url.PathEscape(commit) + "/" + escape(path), header: http.Header{"Accept": {"*/*"}}}
-	got, err := a.send(ctx, c, q, nil)
+	got, err := a.read(ctx, r, "/src/"+url.PathEscape(commit)+"/"+escape(path), nil)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		if _, err := a.named(ctx, r, "/commit/"+url.PathEscape(commit), false); err != nil {
+		if _, err := a.named(ctx, r, "/commit/"+url.PathEscape(commit)); err != nil {
 			return "", err
 		}
 		return "", nil
@@ -317,7 +324,7 @@ func (a cloud) owns(ctx context.Context, r store.Repo, version, commit string) (
 		if tip, err = a.ref(ctx, r, "heads/"+branch); err == nil {
 			// By hashes: a branch may be called anything.
 			var base store.Commit
-			base, err = a.named(ctx, r, "/merge-base/"+commit+".."+tip.Hash, false)
+			base, err = a.named(ctx, r, "/merge-base/"+commit+".."+tip.Hash)
 			if err == nil {
 				return base.Hash == commit, nil
 			}

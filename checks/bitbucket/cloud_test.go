@@ -303,9 +303,20 @@ func TestCloudComplete(t *testing.T) {
 	}
 	_, err = b.hub.SetVisibility(fork, true)
 	b.must(err)
-	pr = store.PullRequest{Number: 2, Head: evil[:12], HeadRepo: from.UUID, HeadName: fork, Base: strings.Repeat("a", 12), Merged: strings.Repeat("b", 12)}
-	if err := b.host.Complete(t.Context(), b.repo, &pr); !errors.Is(err, store.ErrNotFound) || !strings.HasPrefix(err.Error(), "the newest commit of pull request 2: ") {
+	pr = store.PullRequest{Number: 7, Head: evil[:12], HeadRepo: from.UUID, HeadName: fork, Base: strings.Repeat("a", 12), Merged: strings.Repeat("b", 12)}
+	if err := b.host.Complete(t.Context(), b.repo, &pr); !errors.Is(err, store.ErrNotFound) || !strings.HasPrefix(err.Error(), "the newest commit of pull request 7: ") {
 		t.Errorf("of a fork that cannot be read: %+v %v", pr, err)
+	}
+	// Bitbucket may say so in another way, which is nobody's mistake.
+	b.must(b.hub.Inject(bitbuckettest.Fault{Status: 403}.At("GET", "/repositories/stranger/")))
+	if err := b.host.Complete(t.Context(), b.repo, &pr); !errors.Is(err, store.ErrNotFound) || len(b.refusals()) != 0 {
+		t.Errorf("of a fork that may not be read: %+v %v, told %q", pr, err, b.refusals())
+	}
+	// The repository itself shows the commits of its pull requests.
+	number, _, err := b.hub.OpenPullRequest("octo/shop", bitbuckettest.PullRequest{Head: "stranger:evil", Base: "main", Title: "T", User: "stranger"})
+	b.must(err)
+	if got, err := b.host.PullRequest(t.Context(), b.repo, number); err != nil || got.Head != evil || got.HeadRepo != from.UUID || got.HeadName != "" {
+		t.Errorf("of a fork that cannot be read: %+v %v", got, err)
 	}
 	_, err = b.hub.SetVisibility(fork, false)
 	b.must(err)

@@ -130,6 +130,9 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string,
 		return hash, nil
 	}
 	found, err := a.named(ctx, r, "/commit/"+short)
+	if errors.Is(err, store.ErrNotFound) {
+		a.known.missed(r.ID, short, a.Now())
+	}
 	if err != nil {
 		return "", err
 	}
@@ -382,12 +385,18 @@ func (a cloud) look(ctx context.Context, r store.Repo) (store.Standing, error) {
 		return store.Standing{}, err
 	}
 	s.Part = s.Part || part
+	asked := 0
 	for n := range pulls {
 		pr := pulls[n].pull(r)
 		if pr.HeadRepo == r.ID {
 			expand(&pr.Head, refs[pr.HeadRef])
 		}
 		expand(&pr.Base, refs[pr.BaseRef])
+		unknown, lost := a.recall(r, &pr)
+		if asked += unknown; lost || unknown > 0 && asked > maxAsked {
+			s.Part = true // what is found now need not be asked for in the next look
+			continue
+		}
 		err := a.complete(ctx, r, &pr)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
@@ -399,6 +408,43 @@ func (a cloud) look(ctx context.Context, r store.Repo) (store.Standing, error) {
 		}
 	}
 	return s, nil
+}
+
+const (
+	// maxAsked is how many hashes are asked for in a look at most: anybody may open pull requests.
+	maxAsked = 30
+	// missedFor is how long a look does not ask again for a commit that was not there.
+	missedFor = time.Hour
+)
+
+// recall gives a pull request the hashes that are known. unknown is how many must be asked for; lost says that the newest commit was not
+// there a while ago.
+func (a cloud) recall(r store.Repo, pr *store.PullRequest) (unknown int, lost bool) {
+	now := a.Now()
+	if hash, ok := a.known.full(r.ID, pr.Base); ok {
+		pr.Base = hash
+	} else if a.known.lately(r.ID, pr.Base, now) {
+		pr.Base = ""
+	} else if pr.Base != "" && !store.ValidHash(pr.Base) {
+		unknown++
+	}
+	if store.ValidHash(pr.Head) {
+		return unknown, false
+	}
+	head := headOf(r, pr)
+	if hash, ok := a.known.full(head.ID, pr.Head); ok {
+		pr.Head = hash
+		return unknown, false
+	}
+	if !a.known.lately(head.ID, pr.Head, now) {
+		return unknown + 1, false
+	}
+	// Of a fork that cannot be read, or is gone.
+	if hash, ok := a.known.full(fmt.Sprintf("%s/%d", r.ID, pr.Number), pr.Head); ok {
+		pr.Head, pr.HeadName = hash, ""
+		return unknown, false
+	}
+	return unknown, true
 }
 
 // expand puts a full hash in place of a shortened one that it begins with.

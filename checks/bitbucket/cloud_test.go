@@ -486,6 +486,36 @@ func TestCloudLook(t *testing.T) {
 			t.Errorf("look %d asked %d times", n, asked)
 		}
 	}
+	// One of a fork that cannot be read is asked for once, and one that the repository shows itself is found.
+	private, err := b.hub.AddFork("octo/shop", "hidden")
+	b.must(err)
+	secret := b.commit(private, "topic", "Secret", map[string]string{"f": "5"})
+	number, _, err := b.hub.OpenPullRequest("octo/shop", bitbuckettest.PullRequest{Head: "hidden:topic", Base: "main", Title: "T", User: "hidden"})
+	b.must(err)
+	for n, want := range []int{4, 2} {
+		before = len(b.hub.Requests())
+		if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || !slices.ContainsFunc(s.Pulls, func(p store.PullRequest) bool { return p.Head == secret && p.HeadName == "" }) {
+			t.Errorf("%+v %v", s.Pulls, err)
+		}
+		if asked := len(b.hub.Requests()) - before; asked != want {
+			t.Errorf("look %d asked %d times", n, asked)
+		}
+	}
+	other, err := bitbucket.New(b.host.Config) // which does not know what it was
+	b.must(err)
+	b.must(b.hub.DeleteFork("octo/shop", number))
+	for n, want := range []int{4, 2} {
+		before = len(b.hub.Requests())
+		if s, err := other.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 2 || !s.Part {
+			t.Errorf("%+v %v", s, err)
+		}
+		if asked := len(b.hub.Requests()) - before; asked != want {
+			t.Errorf("look %d after the fork was gone asked %d times", n, asked)
+		}
+	}
+	if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || s.Part {
+		t.Errorf("%+v %v", s, err)
+	}
 	// Many refs come in pages, and too many in part.
 	for n := range 250 {
 		b.must(b.hub.SetRef("octo/shop", fmt.Sprintf("refs/heads/many/%d", n), b.sha))

@@ -61,8 +61,14 @@ func (u dcUser) account() store.Account {
 	return store.Account{ID: strconv.FormatInt(u.ID, 10), Login: u.Name, Bot: u.Type == "SERVICE"}
 }
 
-// name is KEY/slug. Data Center takes a key in any case, and shows it in one.
-func (r dcRepo) name() string { return r.Project.Key + "/" + r.Slug }
+// name is KEY/slug, and ~user/slug of a person's own. Data Center takes a key in any case, and shows it in capitals.
+func (r dcRepo) name() string {
+	key := r.Project.Key
+	if strings.HasPrefix(key, "~") {
+		key = strings.ToLower(key)
+	}
+	return key + "/" + r.Slug
+}
 
 func (r dcRepo) id() string {
 	if r.ID <= 0 {

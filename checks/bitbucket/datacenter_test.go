@@ -2,7 +2,6 @@ package bitbucket_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"buildsmith/checks"
 	"buildsmith/checks/bitbucket"
 	"buildsmith/checks/bitbucket/bitbuckettest"
 	"buildsmith/store"
@@ -319,6 +317,3 @@ func TestCenterOwns(t *testing.T) {
 		t.Error("a shortened hash is taken for a commit")
 	}
 }
-
-var _ = context.Background
-var _ checks.Report

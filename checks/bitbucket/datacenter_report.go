@@ -122,13 +122,15 @@ func dcAnnotations(list []checks.Annotation) (made []dcAnnotation) {
 // clipUnits shortens text to n characters as Data Center counts them: one beyond the first 65,536 of Unicode counts twice.
 func clipUnits(s string, n int) string {
 	units, cut := 0, 0
-	for i, r := range s {
+	for at := 0; at < len(s); {
+		r, width := utf8.DecodeRuneInString(s[at:])
 		size := max(1, utf16.RuneLen(r))
-		if units+size <= n-1 {
-			cut = i + utf8.RuneLen(r)
-		}
+		at += width
 		if units += size; units > n {
 			return s[:cut] + "…"
+		}
+		if units < n {
+			cut = at
 		}
 	}
 	return s

@@ -66,7 +66,10 @@ type Options struct {
 	Now         func() time.Time // time.Now
 	HookTimeout time.Duration    // how long to wait for the answer to a delivery; 10 s
 	RetryAfter  time.Duration    // how long to wait before a delivery is attempted again; 10 ms
-	Limit       int              // requests an hour of one user or token for repositories; 1000
+	Limit       int              // requests an hour of one user or token for repositories; 1000, on Data Center none
+
+	// DataCenter are options that only that flavour has.
+	DataCenter DataCenterOptions
 
 	// DeliverPushes delivers what is pushed by git over HTTP: the push, and the pull requests that it moves.
 	DeliverPushes bool
@@ -104,6 +107,7 @@ type Server struct {
 	backend      forgetest.Backend
 	faults       forgetest.Faults
 	weather      *forgetest.Weather
+	breaker      *breaker
 	ctx          context.Context // of deliveries; ends with Close
 	cancel       context.CancelFunc
 	background   sync.WaitGroup // deliveries that nobody waits for
@@ -137,7 +141,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.URL == "" {
 		return nil, errors.New("the address of the server is not given")
 	}
-	f, err := newFlavor(cmp.Or(o.Flavor, Cloud))
+	f, err := newFlavor(cmp.Or(o.Flavor, Cloud), o)
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +174,7 @@ func NewServer(o Options) (*Server, error) {
 		return nil, fmt.Errorf("looking for the directory of the repositories: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.breaker = newBreaker(o.DataCenter.Breaker)
 	s.weather = forgetest.NewWeather(requestMishaps, s.now, s.later, s.ctx.Done())
 	return s, nil
 }

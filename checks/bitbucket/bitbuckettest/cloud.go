@@ -50,6 +50,13 @@ func (cloud) limited(path string) bool {
 	return strings.HasPrefix(path, "/repositories/") && !strings.Contains(path, "/src/")
 }
 
+func (f cloud) canonical(escaped string) string { return escaped }
+
+// unreachable hides what there is from those who may not see it.
+func (f cloud) unreachable(_ *Token, _ *repo, name string) *answer {
+	return f.refusal(http.StatusNotFound, "You may not have access to this repository or it no longer exists in this workspace: "+name)
+}
+
 func (cloud) refusal(status int, message string) *answer {
 	return &answer{status: status, body: object{"type": "error", "error": object{"message": message}}}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 
@@ -138,12 +139,22 @@ func route(doc *openapi3.T, base string, o *operation) *routers.Route {
 	return &routers.Route{Spec: doc, Server: &openapi3.Server{URL: base}, Path: o.path, PathItem: item, Method: o.method, Operation: item.GetOperation(o.method)}
 }
 
+// withRoot gives the root of the tree a name, which it has not, but descriptions want one.
+func withRoot(params map[string]string) map[string]string {
+	if path, given := params["path"]; given && path == "" {
+		params = maps.Clone(params)
+		params["path"] = "."
+	}
+	return params
+}
+
 // checkRequestLocked notes and returns whatever is wrong with a request.
 func (s *Server) checkRequestLocked(r *http.Request, path string, body []byte, found *operation, params map[string]string) []string {
 	if found == nil {
 		s.violateLocked(r, path, "the description of Bitbucket's API has no such operation")
 		return nil
 	}
+	params = withRoot(params)
 	wrong := forgetest.CheckRequest(r, body, route(s.contract.own, s.flavor.base(), found), params)
 	if len(wrong) == 0 && s.contract.published != nil {
 		if published := route(s.contract.published, s.flavor.base(), found); published != nil && published.Operation.RequestBody != nil {
@@ -162,6 +173,15 @@ func (s *Server) checkRequestLocked(r *http.Request, path string, body []byte, f
 	return wrong
 }
 
+// excused are the differences from the published description where it is that which is wrong.
+var excused = []*regexp.Regexp{
+	// Everything has a type, says the description, but its own examples leave it out of comments and reports. Where it is
+	// needed our own description says so.
+	regexp.MustCompile(`property "type" is missing`),
+	// The value of a field of a report is an object, says the description, but the examples have numbers and texts.
+	regexp.MustCompile(`^data\.\d+\.value: value must be an object`),
+}
+
 // checkPublished holds a body against the published description. Its query parameters do not name paging, and some of its
 // paths no parameters, so that only the body counts.
 func (s *Server) checkPublished(r *http.Request, body []byte, published *routers.Route, params map[string]string) []string {
@@ -175,7 +195,9 @@ func (s *Server) checkPublished(r *http.Request, body []byte, published *routers
 	only.Operation, only.PathItem = &operation, &item
 	var wrong []string
 	for _, what := range forgetest.CheckRequest(clone, body, &only, params) {
-		wrong = append(wrong, "the published description: "+what)
+		if !slices.ContainsFunc(excused, func(e *regexp.Regexp) bool { return e.MatchString(what) }) {
+			wrong = append(wrong, "the published description: "+what)
+		}
 	}
 	return wrong
 }
@@ -191,6 +213,7 @@ func (s *Server) checkAnswerLocked(r *http.Request, found *operation, params map
 		body, _ = json.Marshal(a.body)
 		contentType = "application/json"
 	}
+	params = withRoot(params)
 	for _, what := range forgetest.CheckAnswer(r, route(s.contract.own, s.flavor.base(), found), params, a.status, contentType, body) {
 		s.violateLocked(r, found.path, "the answer with status %d of the fake itself: %s", a.status, what)
 	}

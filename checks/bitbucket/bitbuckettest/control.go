@@ -36,7 +36,7 @@ func told(d Delivery, err error) (any, error) { return object{"delivery": d}, er
 // controlActs are all that POST does.
 func controlActs() acts {
 	all := repoActs()
-	for _, more := range []acts{pullActs(), hookActs(), accountActs()} {
+	for _, more := range []acts{pullActs(), hookActs(), accountActs(), dataCenterActs()} {
 		maps.Copy(all, more)
 	}
 	return all

@@ -30,6 +30,10 @@ type flavor interface {
 	// outside answers what is neither below base nor git, and reports whether it did. It is called without the lock.
 	outside(s *Server, w http.ResponseWriter, r *http.Request) bool
 
+	// canonical writes the escaped path of a request, without the base, as the description has it; empty if it has no such
+	// path whatever it is. It is called without the lock.
+	canonical(escaped string) string
+
 	// gitPath takes the path of a request of git apart: the name of the repository, as in octo/shop, and what follows it. It
 	// is called without the lock.
 	gitPath(path string) (name, action string, ok bool)
@@ -46,11 +50,14 @@ type flavor interface {
 	// authenticate finds the token of a request. Both are nil for a request without one.
 	authenticate(s *Server, r *http.Request) (*Token, *answer)
 
-	// gitToken finds the token that git was given, by the user name and the password.
+	// gitToken finds the token that git was given, by the user name and the password. The user of a bearer has no name.
 	gitToken(s *Server, user, password string) *Token
 
 	// authorize refuses what a token, nil for none, may not do; r is nil if the path names no repository.
 	authorize(s *Server, t *Token, o *operation, r *repo) *answer
+
+	// unreachable refuses what is about a repository that a token, nil for none, does not reach, or that is not there: nil.
+	unreachable(t *Token, r *repo, name string) *answer
 
 	// mayGit reports whether a token has the scope to fetch or to push.
 	mayGit(t *Token, push bool) bool
@@ -79,10 +86,12 @@ type flavor interface {
 	largest() int
 }
 
-func newFlavor(name Flavor) (flavor, error) {
+func newFlavor(name Flavor, o Options) (flavor, error) {
 	switch name {
 	case Cloud:
 		return cloud{}, nil
+	case DataCenter:
+		return newDataCenter(o)
 	}
 	return nil, fmt.Errorf("there is no flavour %q of Bitbucket", name)
 }
@@ -101,6 +110,7 @@ const (
 	pullMerged      eventKind = "pull request merged"
 	pullDeclined    eventKind = "pull request declined"
 	pullReopened    eventKind = "pull request reopened"
+	pullDeleted     eventKind = "pull request deleted"
 	commentAdded    eventKind = "comment added"
 	commentEdited   eventKind = "comment edited"
 	commentDeleted  eventKind = "comment deleted"

@@ -33,6 +33,9 @@ type Hook struct {
 	Created    time.Time `json:"created"`
 	Updated    time.Time `json:"updated"`
 
+	// Authorization is the header of its deliveries on Data Center, if it has a user and a password.
+	Authorization string `json:"authorization"`
+
 	// VerifySSL is what Data Center calls sslVerificationRequired; the address of a test has no certificate.
 	VerifySSL bool `json:"verify_ssl"`
 
@@ -270,6 +273,9 @@ func (s *Server) sendIn(l letter) Delivery {
 	if lost {
 		return s.log(l.Delivery, l.hook, "lost")
 	}
+	if s.breaker.skips(l.hook.ID, s.now()) {
+		return s.log(l.Delivery, l.hook, "skipped")
+	}
 	if most := s.flavor.largest(); most > 0 && len(l.Payload) > most {
 		return s.log(l.Delivery, l.hook, "too large")
 	}
@@ -328,6 +334,7 @@ func (s *Server) sendTimes(l letter, header map[string]string, most int) Deliver
 		s.post(l.hook.URL, &d)
 		d.Duration = time.Since(begin)
 		s.keep(d)
+		s.breaker.note(l.hook.ID, d.Succeeded(), s.now())
 		if d.Succeeded() || attempt >= most || s.ctx.Err() != nil {
 			return d
 		}

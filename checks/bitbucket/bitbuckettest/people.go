@@ -86,6 +86,7 @@ type project struct {
 // grants are permissions that were given.
 type grants struct {
 	users, groups map[string]string // name in small letters => role
+	everyone      string            // the role of all people, on Data Center
 }
 
 func newGrants() grants { return grants{users: map[string]string{}, groups: map[string]string{}} }
@@ -106,6 +107,9 @@ func set(to map[string]string, name, role string) error {
 // of returns the largest role that is given to a user, as such or as a member of a group.
 func (g grants) of(s *Server, name string) string {
 	largest := g.users[strings.ToLower(name)]
+	if !s.userLocked(name).Bot {
+		largest = larger(largest, g.everyone)
+	}
 	for group, role := range g.groups {
 		if slices.ContainsFunc(s.groups[group], func(member string) bool { return strings.EqualFold(member, name) }) {
 			largest = larger(largest, role)

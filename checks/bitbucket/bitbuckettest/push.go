@@ -198,6 +198,9 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 // gitAccessLocked decides on a request of git: 200, 401, 403 or 404. It also returns who asks.
 func (s *Server) gitAccessLocked(r *repo, push bool, req *http.Request) (status int, who *User) {
 	user, password, given := req.BasicAuth()
+	if scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "bearer") {
+		password = token
+	}
 	if !given && req.Header.Get("Authorization") == "" {
 		if r != nil && !r.private && !push {
 			return http.StatusOK, nil

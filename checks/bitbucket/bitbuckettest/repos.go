@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -266,7 +267,12 @@ func (s *Server) dirOfLocked(r *repo, hashes ...string) (dir string, ok bool) {
 		if p.source == nil || p.source == r {
 			continue
 		}
-		if _, err := s.flavor.host().Git(p.source.dir, nil, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", r.dir, "refs/heads/*"); err == nil && all(p.source.dir) {
+		args := []string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", r.dir}
+		refs, err := forgetest.Refs(r.dir)
+		if err != nil {
+			return "", false
+		}
+		if _, err := s.flavor.host().Git(p.source.dir, nil, append(args, slices.Collect(maps.Keys(refs))...)...); err == nil && all(p.source.dir) {
 			return p.source.dir, true
 		}
 	}

@@ -3,7 +3,6 @@ package bitbuckettest
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -177,7 +176,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		a = &answer{} // which nobody gets
 	}
 	s.mu.Lock()
-	found, params := s.contract.find(r.Method, path)
+	found, params := s.contract.find(r.Method, s.flavor.canonical(path))
 	if found != nil {
 		entry.Operation = found.path
 	}
@@ -219,7 +218,7 @@ func (s *Server) answerLocked(r *http.Request, path string, body []byte, found *
 	if name != "" {
 		c.repo = s.repoLocked(name)
 		if c.repo == nil || !s.reachesLocked(token, c.repo) {
-			return s.flavor.refusal(http.StatusNotFound, fmt.Sprintf("You may not have access to this repository or it no longer exists in this workspace: %s", name))
+			return s.flavor.unreachable(token, c.repo, name)
 		}
 	}
 	if refused := s.flavor.authorize(s, token, found, c.repo); refused != nil {

@@ -128,7 +128,8 @@ func (r *Reporter) bury(ctx context.Context, publisher Publisher, l letter) (unt
 	}
 	r.mu.Lock()
 	for i := range r.orphans {
-		if r.orphans[i].told.Remote == l.told.Remote {
+		// At some forges a check's id is known only together with its commit.
+		if o := &r.orphans[i]; o.told.Remote == l.told.Remote && o.report.Commit == l.report.Commit && o.repo.Key() == l.repo.Key() {
 			r.orphans = append(r.orphans[:i], r.orphans[i+1:]...)
 			break
 		}

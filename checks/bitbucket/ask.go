@@ -92,9 +92,12 @@ func (h *Host) Comments(ctx context.Context, r store.Repo, number int, since tim
 func (h *Host) Repositories(ctx context.Context) ([]store.Repo, error) {
 	var list []store.Repo
 	var failed error
-	seen, unread := map[string]bool{}, map[string]error{}
+	seen, byName, unread := map[string]bool{}, map[string]bool{}, map[string]error{}
 	for _, c := range h.credentials {
 		for _, name := range c.Repositories {
+			if byName[strings.ToLower(name)] {
+				continue // of a credential before
+			}
 			some, err := h.named(ctx, c, name)
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -108,7 +111,7 @@ func (h *Host) Repositories(ctx context.Context) ([]store.Repo, error) {
 				if seen[r.ID] {
 					continue
 				}
-				seen[r.ID] = true
+				seen[r.ID], byName[strings.ToLower(r.Name)] = true, true
 				list = append(list, r)
 				h.known.reached(r)
 			}
@@ -147,7 +150,7 @@ type known struct {
 	byName map[string]int64 // number of the credential that a repository was reached by, by its name in small letters
 	unread map[string]error
 	others map[string]bool   // comments, by number of the credential that may not change them
-	hashes map[string]string // full, by the repository's id and the shortened one
+	hashes map[string]string // full, by where it is and the shortened one
 }
 
 // reached remembers by which credential a repository was reached.
@@ -176,7 +179,7 @@ func (k *known) owner(name string) (number int64, ok bool) {
 // maxHashes bounds how many shortened hashes are remembered.
 const maxHashes = 10_000
 
-// full gives the full hash that a shortened one was found to be in a repository.
+// full gives the full hash that a shortened one was found to be in a repository, by its id.
 func (k *known) full(repo, short string) (hash string, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -1,6 +1,7 @@
 package bitbucket
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -211,6 +212,9 @@ func (a cloud) self(ctx context.Context, c *credential) (string, error) {
 	return user.AccountID, err
 }
 
+// maxLogin is how many characters of a person's name are shown.
+const maxLogin = 60
+
 // A cloudUser is a person or a program as Cloud sends it.
 type cloudUser struct {
 	Type        string
@@ -223,9 +227,7 @@ func (u *cloudUser) account() store.Account {
 	if u == nil {
 		return store.Account{}
 	}
-	login := u.Nickname
-	if login == "" {
-		login = u.DisplayName
-	}
+	// Anybody may be called anything: in what we write a name must not end the quotes around it.
+	login := strings.ReplaceAll(clip(line(cmp.Or(u.Nickname, u.DisplayName)), maxLogin), "`", "'")
 	return store.Account{ID: u.AccountID, Login: login, Bot: u.Type != "" && u.Type != "user"}
 }

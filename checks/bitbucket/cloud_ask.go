@@ -87,8 +87,17 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 	if head.ID != r.ID && (errors.Is(err, store.ErrNotFound) || statusOf(err) == http.StatusForbidden) {
 		hash, err = a.resolve(ctx, r, pr.Head, true)
 	}
+	// What was found before holds when a fork is gone, but for this pull request alone: whoever has a fork can make a commit there whose
+	// hash begins like another's.
+	own := fmt.Sprintf("%s/%d", r.ID, pr.Number)
+	if known, ok := a.known.full(own, pr.Head); ok && errors.Is(err, store.ErrNotFound) {
+		hash, err = known, nil
+	}
 	if err != nil {
 		return fmt.Errorf("the newest commit of pull request %d: %w", pr.Number, err)
+	}
+	if hash != pr.Head {
+		a.known.resolved(own, pr.Head, hash)
 	}
 	pr.Head = hash
 	// The commits of the base branch and of the merge may be gone, which matters to nobody.
@@ -229,6 +238,11 @@ func (a cloud) mainBranch(ctx context.Context, r store.Repo) (string, error) {
 // fileID implements api. At the address of a directory there is a list of what is in it; that a file is not there and that its commit is
 // not is told apart by asking for the commit.
 func (a cloud) fileID(ctx context.Context, r store.Repo, commit, path string) (string, error) {
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "" || part == "." || part == ".." {
+			return "", nil // no file has such a name
+		}
+	}
 	c, err := a.of(r)
 	if err != nil {
 		return "", err

@@ -50,6 +50,7 @@ func (a cloud) comments(ctx context.Context, r store.Repo, number int, since tim
 	if err != nil {
 		return nil, err
 	}
+	since = since.Truncate(time.Microsecond) // finer than that Cloud tells no time
 	query := url.Values{"sort": {"created_on"}, "fields": {"next," + prefixed("values.", commentFields)}}
 	if !since.IsZero() {
 		query.Set("q", "created_on>="+since.UTC().Format("2006-01-02T15:04:05.000000Z"))

@@ -25,7 +25,7 @@ var cloudNeeds = []cloudNeed{
 	{"pullrequest", "read:pullrequest:bitbucket", "/pullrequests?pagelen=1&fields=size", "pull requests are not built, and commands in comments are not heard", false},
 	{"pullrequest:write", "write:pullrequest:bitbucket", "", "comments may not be answered", true},
 	{"webhook", "read:webhook:bitbucket", "/hooks?pagelen=1&fields=size", "webhooks must be made by hand", true},
-	{"repository:admin", "read:permission:bitbucket", "permission", "what people may do is not asked: only those under people can give commands", true},
+	{"repository:admin", "admin:repository:bitbucket", "permission", "what people may do is not asked: only those under people can give commands", true},
 }
 
 // implied are the scopes that others include.
@@ -34,7 +34,8 @@ var implied = map[string][]string{
 	"repository:write": {"repository"}, "pullrequest": {"repository"}, "pullrequest:write": {"pullrequest", "repository", "repository:write"},
 }
 
-// examine implements api. What a token may do is in a header of answers; what is not in it, or where there is none, is asked for.
+// examine implements api: what a token may do is asked for. What would change something is not; whether it may be done is in a header of
+// answers, where there is one.
 func (a cloud) examine(ctx context.Context, c *credential, r store.Repo) (list []Finding) {
 	if r.ID == "" {
 		return nil
@@ -44,24 +45,28 @@ func (a cloud) examine(ctx context.Context, c *credential, r store.Repo) (list [
 		list = append(list, f)
 	}
 	var scopes []string
-	if got, err := a.send(ctx, c, request{method: http.MethodGet, path: "/repositories/" + a.path(r) + "?fields=uuid", quiet: true}, nil); err == nil {
-		scopes = scopesOf(got.header)
+	answers := make([]error, len(cloudNeeds))
+	for n := range cloudNeeds {
+		got, err := a.ask(ctx, c, r, &cloudNeeds[n])
+		if answers[n] = err; got != nil && len(scopes) == 0 {
+			scopes = scopesOf(got.header)
+		}
 	}
 	if len(scopes) > 0 {
 		find(Finding{Note: true, Text: "its scopes are " + strings.Join(scopes, ", ")})
 	}
-	for _, n := range cloudNeeds {
+	for i, n := range cloudNeeds {
 		right := "the scope " + n.scope
 		if c.Email != "" {
 			right = "the scope " + n.granular
 		}
-		err := a.ask(ctx, c, r, &n)
-		switch {
+		switch err := answers[i]; {
 		case err != nil && unaskable(err):
 			find(Finding{Problem: !n.optional, Note: n.optional, Text: fmt.Sprintf("%s is missing (%v); without it %s", right, notMissing(err), n.lost)})
 		case err != nil:
 			find(Finding{Problem: true, Text: fmt.Sprintf("whether %s is there nobody can tell: %v", right, err)})
 		case n.path == "" && len(scopes) > 0 && !slices.Contains(scopes, n.scope) && !slices.Contains(scopes, n.granular):
+			// Nothing refused it, since nothing was changed.
 			find(Finding{Note: true, Text: fmt.Sprintf("%s is missing; without it %s", right, n.lost)})
 		}
 	}
@@ -69,17 +74,16 @@ func (a cloud) examine(ctx context.Context, c *credential, r store.Repo) (list [
 }
 
 // ask asks for something that takes a right. Nothing is asked that would change something.
-func (a cloud) ask(ctx context.Context, c *credential, r store.Repo, n *cloudNeed) error {
+func (a cloud) ask(ctx context.Context, c *credential, r store.Repo, n *cloudNeed) (*answer, error) {
 	path := "/repositories/" + a.path(r) + n.path
 	switch n.path {
 	case "":
-		return nil
+		return nil, nil
 	case "permission":
 		owner, repo, _ := strings.Cut(a.path(r), "/")
 		path = "/workspaces/" + owner + "/permissions/repositories/" + repo + "?pagelen=1&fields=size"
 	}
-	_, err := a.send(ctx, c, request{method: http.MethodGet, path: path, quiet: true}, nil)
-	return err
+	return a.send(ctx, c, request{method: http.MethodGet, path: path, quiet: true}, nil)
 }
 
 // scopesOf are the scopes that an answer says the token has, with those that they include.

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 
-	"buildsmith/checks"
 	"buildsmith/store"
 )
 
@@ -52,10 +51,13 @@ func (a cloud) permission(ctx context.Context, r store.Repo, who store.Account) 
 	case !unaskable(second):
 		return store.PermissionNone, second
 	}
-	err = fmt.Errorf("%w what %s may do in %s: the credential needs the scope repository:admin (read:permission:bitbucket of an API token), or name the person's account id %s under people: %w",
-		store.ErrForbidden, clip(checks.Plain(who.Login), 60), r.Name, who.ID, notMissing(second))
-	a.refused(c, fmt.Sprintf("%v; without the scope repository:admin nobody's permission can be asked for: name people's account ids under people", notMissing(first)))
-	return store.PermissionNone, err
+	right := "repository:admin"
+	if c.Email != "" {
+		right = "admin:repository:bitbucket"
+	}
+	a.refused(c, fmt.Sprintf("%v; without the scope %s nobody's permission can be asked for: name account ids under people", notMissing(second), right))
+	return store.PermissionNone, fmt.Errorf("%w: the credential for %s lacks the scope %s; give it that, or name the account id %s under people: %w",
+		store.ErrForbidden, c.title(), right, who.ID, notMissing(second))
 }
 
 // unaskable reports whether an error says that we may not ask, or that there is nothing to ask.

@@ -8,12 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"buildsmith/checks"
 	"buildsmith/store"
 )
 
-// maxComment is how many characters of a comment are sent. Data Center takes 32,768 with the mark.
+// maxComment is how many characters a comment has at most, with the mark. Data Center takes 32,768.
 const maxComment = 30_000
 
 // mark is what a comment of ours is known by. People do not see it. Only our own comments are looked at, and only where the mark
@@ -26,7 +27,8 @@ func mark(report *checks.Report) string {
 }
 
 func commentBody(report *checks.Report) string {
-	return clip(report.Summary, maxComment) + "\n\n" + mark(report)
+	end := "\n\n" + mark(report)
+	return clip(report.Summary, maxComment-utf8.RuneCountInString(end)) + end
 }
 
 // createComment implements Create for comments. Whoever wrote it is who we are.

@@ -3,6 +3,8 @@ package bitbuckettest
 import (
 	"net/http"
 	"slices"
+	"strings"
+	"time"
 )
 
 func cloudPullOperations() []operation {
@@ -55,9 +57,13 @@ func (s *Server) cloudComments(c *call) *answer {
 	if missing != nil {
 		return missing
 	}
+	var since time.Time
+	if q, ok := strings.CutPrefix(c.query("q"), "created_on>="); ok {
+		since, _ = time.Parse(time.RFC3339Nano, q) // the description has seen to it
+	}
 	var list []*Comment
 	for _, comment := range s.comments {
-		if comment.pull == p {
+		if comment.pull == p && !comment.Created.Before(since) {
 			list = append(list, comment)
 		}
 	}

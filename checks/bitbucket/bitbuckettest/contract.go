@@ -49,6 +49,9 @@ func newContract(f flavor) (*contract, error) {
 		if item == nil || item.GetOperation(o.method) == nil {
 			return nil, fmt.Errorf("it has no %s %s", o.method, o.path)
 		}
+		if f, ok := f.(partial); ok {
+			item.GetOperation(o.method).AddParameter(f.fields())
+		}
 		o.pattern = forgetest.NewPattern(o.path, func(name string) bool { return name == "path" || name == "name" })
 	}
 	slices.SortStableFunc(c.operations, func(a, b operation) int { return b.pattern.Literals() - a.pattern.Literals() })

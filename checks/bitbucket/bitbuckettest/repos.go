@@ -187,7 +187,13 @@ func (s *Server) Rename(name, slug string) (Delivery, error) {
 		if s.repoLocked(r.workspace+"/"+slug) != nil {
 			return nil, fmt.Errorf("the repository %s: %w", slug, fs.ErrExist)
 		}
+		before := r.name()
 		r.slug = strings.ToLower(slug)
+		for _, t := range s.tokens {
+			if strings.EqualFold(t.Reach, before) { // a token is a repository's, whatever that is called
+				t.Reach = r.name()
+			}
+		}
 		return []event{{kind: repoRenamed, repo: r, actor: s.ownerLocked(r), oldName: old}}, nil
 	})
 }

@@ -231,6 +231,9 @@ func (s *Server) answerLocked(r *http.Request, path string, body []byte, found *
 	if s.checkAnswers {
 		s.checkAnswerLocked(r, found, params, a)
 	}
+	if f, ok := s.flavor.(partial); ok {
+		a = f.pick(a, c.query("fields"))
+	}
 	return a
 }
 

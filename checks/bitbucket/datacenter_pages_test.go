@@ -14,8 +14,8 @@ import (
 	"buildsmith/store"
 )
 
-// TestPages reads lists of servers that know no end, go round in circles or say more than is read.
-func TestPages(t *testing.T) {
+// TestCenterPages reads lists of servers that know no end, go round in circles or say more than is read.
+func TestCenterPages(t *testing.T) {
 	t.Parallel()
 	// entries answers from a list of texts, with no more than so many characters.
 	entries := func(all []string, longest int) func(context.Context, string, any) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"buildsmith/store"
 )
@@ -50,6 +51,9 @@ func (d *dataCenter) examine(ctx context.Context, c *credential, r store.Repo) (
 	if who.Login == "" {
 		say(true, false, "Bitbucket does not know whose the token is: it has expired, was revoked, or is of another kind")
 		return found
+	}
+	if c.Username != "" && !strings.EqualFold(c.Username, who.Login) {
+		say(true, false, "the username is %s in the configuration, and the token is that of %s: git needs the one that it is of", c.Username, who.Login)
 	}
 	if r.ID == "" { // that it can read none is told already
 		return found

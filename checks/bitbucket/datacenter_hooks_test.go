@@ -175,4 +175,14 @@ func TestCenterExamine(t *testing.T) {
 	if len(list) != 3 || !strings.Contains(list[1].Text, "the token has expired, was revoked, or is of another kind") || !list[1].Problem || !list[2].Problem {
 		t.Errorf("revoked: %+v", list)
 	}
+
+	// A name for git that is not that of the token.
+	setup := centerSetup{hook: hookURL, token: bitbuckettest.TokenOptions{Kind: bitbuckettest.PersonalToken, User: "ops"}, username: "root"}
+	c = newCenter(t, setup)
+	c.must(c.hub.SetProjectPermission("OCTO", "ops", "admin"))
+	list = c.Examine(t.Context())
+	if len(list) != 3 || list[0].Text != "an HTTP access token of root; repositories: 1" || !list[1].Problem ||
+		list[1].Text != "the username is root in the configuration, and the token is that of ops: git needs the one that it is of" {
+		t.Errorf("of another: %+v", list)
+	}
 }

@@ -104,7 +104,7 @@ func dcAnnotations(list []checks.Annotation) (made []dcAnnotation) {
 		id := annotationID(&a)
 		seen[id]++
 		one := dcAnnotation{ID: fmt.Sprintf("%s-%d", id, seen[id]), Path: a.Path, Severity: "LOW", Type: "CODE_SMELL",
-			Message: clipUnits(cmp.Or(strings.Trim(line(a.Title)+": "+checks.Plain(a.Message), ": "), "See the page behind this report"), dcMaxDetails)}
+			Message: clipUnits(cmp.Or(titled(&a), "See the page behind this report"), dcMaxDetails)}
 		switch a.Level {
 		case checks.LevelFailure:
 			one.Severity, one.Type = "HIGH", "BUG"
@@ -117,6 +117,15 @@ func dcAnnotations(list []checks.Annotation) (made []dcAnnotation) {
 		made = append(made, one)
 	}
 	return made
+}
+
+// titled is what an annotation says, its title in front.
+func titled(a *checks.Annotation) string {
+	title, message := line(a.Title), strings.TrimSpace(checks.Plain(a.Message))
+	if title == "" || message == "" {
+		return title + message
+	}
+	return title + ": " + message
 }
 
 // clipUnits shortens text to n characters as Data Center counts them: one beyond the first 65,536 of Unicode counts twice.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -62,8 +61,8 @@ func (d *dataCenter) examine(ctx context.Context, c *credential, r store.Repo) (
 	for _, need := range d.needs() {
 		err := d.ask(ctx, r, dcRequest{where: need.where, query: need.query, quiet: true}, nil)
 		switch p := (&place{name: r.Name}); {
-		case err == nil, errors.Is(err, store.ErrNotFound) && statusOf(err) == http.StatusNotFound && need.right == licensedUser:
-		case denied(err):
+		case err == nil, errors.Is(err, store.ErrNotFound) && need.right == licensedUser: // there is no such group
+		case denied(err), errors.Is(err, store.ErrNotFound):
 			lacks = true
 			say(!need.note, need.note, "%s lacks %s, which GET %s takes in %s; without it %s", who.Login, need.right, pattern(need.where(p)), r.Name, need.why)
 		default:

@@ -83,6 +83,23 @@ func TestCenterRenamed(t *testing.T) {
 		t.Errorf("who may do all in the other may do %v here (%v)", got, err)
 	}
 
+	// Who takes the name just now gains nothing by what was true a moment ago.
+	swapped := c.the("octo/greeting")
+	if _, err := c.Host.Commit(t.Context(), swapped, "main"); err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][2]string{{"octo/greeting", "away"}, {centerRepo, "greeting"}} {
+		_, err := c.hub.Rename(names[0], names[1])
+		c.must(err)
+	}
+	if got, err := c.Permission(t.Context(), swapped, accountOf(c.hub.AddUser("eve"))); got != store.PermissionNone {
+		t.Errorf("who may do all in the one that has the name now may do %v here (%v)", got, err)
+	}
+	for _, names := range [][2]string{{"octo/greeting", "hello"}, {"octo/away", "greeting"}} {
+		_, err := c.hub.Rename(names[0], names[1])
+		c.must(err)
+	}
+
 	// The list has both under the names that they have now.
 	repos, err := c.Repositories(t.Context())
 	c.must(err)

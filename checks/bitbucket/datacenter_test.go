@@ -220,10 +220,14 @@ func TestCenterPullRequest(t *testing.T) {
 	if err := c.Complete(t.Context(), c.repo, &short); err != nil || short.Head != sha || short.Base != c.sha {
 		t.Errorf("complete: %+v %v", short, err)
 	}
-	for _, head := range []string{"", "0123456789ab"} {
-		if err := c.Complete(t.Context(), c.repo, &store.PullRequest{Number: 7, Head: head}); head != "" && !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("a head that is gone: %v", err)
+	for _, head := range []string{"", "0123456789ab", "main", "refs/heads/main", "-"} {
+		if err := c.Complete(t.Context(), c.repo, &store.PullRequest{Number: 7, Head: head}); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the head %q: %v", head, err)
 		}
+	}
+	gone := store.PullRequest{Number: 7, Head: sha, Base: "0123456789ab", Merged: "main"}
+	if err := c.Complete(t.Context(), c.repo, &gone); err != nil || gone.Base != "" || gone.Merged != "" {
+		t.Errorf("what else is gone: %+v %v", gone, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package bitbucket_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -211,5 +212,26 @@ func TestCenterPermissionLater(t *testing.T) {
 	if got, err := c.Permission(t.Context(), c.repo, accountOf(c.hub.AddUser("ada"))); err == nil || errors.Is(err, store.ErrForbidden) || got != store.PermissionNone ||
 		!strings.HasPrefix(err.Error(), "what ada may do in OCTO/hello: GET /api/latest/projects/OCTO/repos/hello/permissions/users: status 502") {
 		t.Errorf("%v %v", got, err)
+	}
+}
+
+// TestCenterEverybody gives what everybody has to people who may sign in, and to nobody else.
+func TestCenterEverybody(t *testing.T) {
+	t.Parallel()
+	for was, is := range map[string]string{`"x"`: `"x"`, `"type":"NORMAL"`: `"type":"SERVICE"`, `"active":true`: `"active":false`} {
+		setup := centerSetup{transport: bend(func(r *http.Request, status int, _ http.Header, body []byte) (int, []byte) {
+			return status, bytes.ReplaceAll(body, []byte(was), []byte(is))
+		})}
+		allOf(&setup, "PROJECT_ADMIN", "REPO_ADMIN")
+		c := newCenter(t, setup)
+		c.must(c.hub.SetProjectPermission("OCTO", "ops", "admin"))
+		c.must(c.hub.SetProjectDefault("OCTO", "admin"))
+		want := store.PermissionNone
+		if was == is {
+			want = store.PermissionAdmin
+		}
+		if got, err := c.Permission(t.Context(), c.repo, accountOf(c.hub.AddUser("ada"))); err != nil || got != want {
+			t.Errorf("%s: %v %v, want %v", is, got, err, want)
+		}
 	}
 }

@@ -108,6 +108,7 @@ type Server struct {
 	faults       forgetest.Faults
 	weather      *forgetest.Weather
 	breaker      *breaker
+	news         forgetest.News
 	ctx          context.Context // of deliveries; ends with Close
 	cancel       context.CancelFunc
 	background   sync.WaitGroup // deliveries that nobody waits for
@@ -130,7 +131,6 @@ type Server struct {
 	accesses   []GitAccess
 	violations []Violation
 	used       map[string][]time.Time // when a user or token made the requests that are limited
-	news       chan struct{}          // closed and replaced whenever something happens
 }
 
 // object is a JSON object.
@@ -159,7 +159,7 @@ func NewServer(o Options) (*Server, error) {
 		hookTimeout: cmp.Or(o.HookTimeout, 10*time.Second), reported: o.Reported, delivered: o.Delivered,
 		client:  &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		backend: backend, ids: map[string]int64{}, users: map[string]*User{}, groups: map[string][]string{}, projects: map[string]*project{},
-		used: map[string][]time.Time{}, news: make(chan struct{}),
+		used: map[string][]time.Time{},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -221,6 +221,9 @@ func New(t testing.TB, o Options) *Server {
 // URL returns the address of the server. The API of Cloud is below /2.0 there, that of Data Center below /rest.
 func (s *Server) URL() string { return s.url }
 
+// Flavor returns which one it is.
+func (s *Server) Flavor() Flavor { return s.name }
+
 // later runs something that Close waits for, such as a delivery that an answer must not wait for.
 func (s *Server) later(f func()) {
 	if s.ctx.Err() == nil {
@@ -229,27 +232,10 @@ func (s *Server) later(f func()) {
 }
 
 // wakeLocked wakes all who wait for something to happen.
-func (s *Server) wakeLocked() {
-	close(s.news)
-	s.news = make(chan struct{})
-}
+func (s *Server) wakeLocked() { s.news.Wake() }
 
 // Await waits until something is true that depends on what happens to the server, or the context ends.
-func (s *Server) Await(ctx context.Context, holds func() bool) error {
-	for {
-		s.mu.Lock()
-		news := s.news
-		s.mu.Unlock()
-		if holds() {
-			return nil
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+func (s *Server) Await(ctx context.Context, holds func() bool) error { return s.news.Await(ctx, holds) }
 
 // nextIDLocked returns the next number of a kind of thing; each kind begins elsewhere, so that numbers of different kinds are
 // not mistaken for one another.

@@ -113,6 +113,19 @@ func TestCloudScopes(t *testing.T) {
 				"error.message": "Your credentials lack one or more required privilege scopes."})
 		}
 	}
+	r, err := http.NewRequestWithContext(t.Context(), "GET", s.URL()+"/2.0"+shopPath+"/hooks", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+s.addToken(TokenOptions{Kind: RepositoryToken, Repo: shopRepo, Scopes: []string{"repository", "account"}}).Value)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := resp.Header.Get("X-OAuth-Scopes"); resp.StatusCode != 403 || got != "repository, account" {
+		t.Errorf("%d with the scopes %q", resp.StatusCode, got)
+	}
 	// What implies what: of API tokens, nothing.
 	s.addToken(TokenOptions{Kind: RepositoryToken, Repo: shopRepo, Scopes: []string{"pullrequest:write"}})
 	s.want(200, "GET", shopPath, "")

@@ -49,14 +49,14 @@ func (s *Server) cloudRepoJSON(r *repo) object {
 	o["mainbranch"] = object{"type": "branch", "name": r.branch}
 	o["workspace"] = s.cloudWorkspace(r)
 	o["owner"] = object{"type": "team", "display_name": r.workspace, "uuid": braced(s.ownerLocked(r).UUID), "links": object{}}
-	o["project"] = object{"type": "project", "key": p.key, "name": p.key, "uuid": braced(p.uuid), "links": object{"self": link(s.cloudAPI("/workspaces/" + r.workspace + "/projects/" + p.key))}}
+	o["project"] = object{"type": "project", "key": p.key, "name": p.key, "uuid": braced(p.uuid), "links": object{"html": link(s.url + "/" + r.workspace + "/workspace/projects/" + p.key)}}
 	o["parent"] = nil
 	if r.parent != nil {
 		o["parent"] = s.cloudRepoBrief(r.parent)
 	}
 	links := o["links"].(object)
 	links["clone"] = []object{{"name": "https", "href": s.url + "/" + r.name() + ".git"}, {"name": "ssh", "href": "git@bitbucket.org:" + r.name() + ".git"}}
-	for _, name := range []string{"hooks", "pullrequests", "commits", "branches", "tags", "source", "forks"} {
+	for _, name := range []string{"hooks", "pullrequests", "commits", "forks"} {
 		links[name] = link(s.cloudAPI("/repositories/" + r.name() + "/" + name))
 	}
 	return o

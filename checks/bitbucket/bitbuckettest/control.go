@@ -355,7 +355,7 @@ var controlReads = map[string]func(*Server, context.Context, url.Values) (any, e
 
 // app is what a bot has to know, with the first token that was made.
 func (s *Server) app() object {
-	o := object{"url": s.url, "flavor": s.name, "api": s.url + s.flavor.base()}
+	o := object{"url": s.url, "flavor": s.name, "api": s.url + s.flavor.base(), "web": s.WebURL()}
 	if tokens := s.Tokens(); len(tokens) > 0 {
 		o["token"], o["kind"], o["user"] = tokens[0].Value, tokens[0].Kind, tokens[0].User
 	}

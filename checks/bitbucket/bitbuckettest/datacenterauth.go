@@ -151,8 +151,12 @@ func (d *dataCenter) denied(permission string) *answer {
 }
 
 // dcExceptions are the names that go with refusals that all flavours have.
-var dcExceptions = map[int]string{http.StatusUnauthorized: "auth.IncorrectPasswordAuthenticationException", http.StatusNotFound: "com.sun.jersey.api.NotFoundException",
-	http.StatusTooManyRequests: "com.atlassian.bitbucket.internal.ratelimit.RateLimitExceededException", http.StatusBadRequest: "validation.ArgumentValidationException"}
+var dcExceptions = map[int]string{
+	http.StatusBadRequest:      "validation.ArgumentValidationException",
+	http.StatusUnauthorized:    "auth.IncorrectPasswordAuthenticationException",
+	http.StatusNotFound:        "com.sun.jersey.api.NotFoundException",
+	http.StatusTooManyRequests: "internal.ratelimit.RateLimitExceededException",
+}
 
 func (d *dataCenter) refusal(status int, message string) *answer {
 	a := dcProblem(status, dcExceptions[status], "%s", message)

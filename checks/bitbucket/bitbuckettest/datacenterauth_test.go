@@ -84,6 +84,12 @@ func TestDataCenterAuthentication(t *testing.T) {
 	if resp, _ := s.send("GET /api/latest/application-properties", "guessed", ""); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("what needs no token, with a guess: %d", resp.StatusCode)
 	}
+	if _, err := s.AddRepo("octo/open", RepoOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if resp, _ := s.send("GET "+strings.Replace(s.api, "hello", "open", 1), "", ""); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a public repository without a token: %d", resp.StatusCode)
+	}
 	basic := func(user, token string) int {
 		r, err := http.NewRequestWithContext(t.Context(), "GET", s.WebURL()+"/rest"+s.api, nil)
 		if err != nil {

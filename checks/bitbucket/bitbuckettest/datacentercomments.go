@@ -76,6 +76,9 @@ func (d *dataCenter) editComment(s *Server, c *call) *answer {
 	if comment.User != c.token.User {
 		return d.denied("to be the author of the comment")
 	}
+	if in.Version > comment.Version {
+		s.violateLocked(c.r, c.r.URL.Path, "comment %d has version %d, and never had version %d", comment.ID, comment.Version, in.Version)
+	}
 	if in.Version != comment.Version {
 		return dcOutOfDate(comment, in.Version)
 	}
@@ -104,7 +107,10 @@ func (d *dataCenter) deleteComment(s *Server, c *call) *answer {
 }
 
 // dcEmoticons are the shortcuts that reactions are given by, with what they show.
-var dcEmoticons = map[string]string{"thumbsup": "👍", "thumbsdown": "👎", "eyes": "👀", "heart": "❤️", "laughing": "😆", "tada": "🎉", "rocket": "🚀", "thinking_face": "🤔"}
+var dcEmoticons = map[string]string{
+	"thumbsup": "👍", "thumbsdown": "👎", "eyes": "👀", "heart": "❤️", "laughing": "😆", "tada": "🎉", "rocket": "🚀", "confused": "😕",
+	"thinking_face": "🤔",
+}
 
 func (d *dataCenter) emoticonJSON(s *Server, shortcut string) object {
 	return object{"shortcut": shortcut, "value": dcEmoticons[shortcut], "url": d.web(s, "/emoticons/%s.svg", shortcut)}

@@ -10,8 +10,8 @@ import (
 // dcMostPushed is how many commits a push payload holds at most.
 const dcMostPushed = 5
 
-// event is the key and the payload of an event. Nobody is told that a repository was deleted or made public, or that a pull
-// request was reopened.
+// event is the key and the payload of an event. Nobody is told that a repository was deleted or that a pull request was
+// reopened.
 func (d *dataCenter) event(s *Server, e event) (key string, payload object, err error) {
 	if e.kind == diagnosticsPing {
 		return "diagnostics:ping", object{"test": true}, nil
@@ -34,6 +34,11 @@ func (d *dataCenter) event(s *Server, e event) (key string, payload object, err 
 		key = "repo:modified"
 		old := *e.repo
 		_, old.slug, _ = strings.Cut(e.oldName, "/")
+		more["old"], more["new"] = d.repoJSON(s, &old), d.repoJSON(s, e.repo)
+	case repoVisibility:
+		key = "repo:modified"
+		old := *e.repo
+		old.private = !e.repo.private
 		more["old"], more["new"] = d.repoJSON(s, &old), d.repoJSON(s, e.repo)
 	case pullOpened:
 		key = "pr:opened"

@@ -172,16 +172,21 @@ func TestDataCenterPullEvents(t *testing.T) {
 	_, o = l.only(t, "pr:merged")
 	expect(t, o, map[string]any{"pullRequest.state": "MERGED", "pullRequest.properties.mergeCommit.id": s.must("GET "+s.api+"/commits/release", "", http.StatusOK)["id"]})
 
-	other := s.pull("other")
-	l.only(t, "pr:opened")
+	s.commit("other", nil)
+	other, _, err := s.OpenPullRequest(centerRepo, PullRequest{Head: "other", Title: "Add other", Body: "About it", User: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, o = l.only(t, "pr:opened")
+	expect(t, o, map[string]any{"pullRequest.description": "About it"})
+	did(s.Retitle(centerRepo, other, "Another other"))
+	_, o = l.only(t, "pr:modified")
+	expect(t, o, map[string]any{"previousDescription": "About it", "previousTitle": "Add other"})
 	did(s.DeletePullRequest(centerRepo, other))
 	_, o = l.only(t, "pr:deleted")
-	expect(t, o, map[string]any{"pullRequest.id": 2.0, "pullRequest.title": "Add other"})
+	expect(t, o, map[string]any{"pullRequest.id": 2.0, "pullRequest.title": "Another other", "pullRequest.state": "OPEN"})
 	if _, err := s.DeletePullRequest(centerRepo, other); err == nil {
 		t.Error("what is deleted was deleted again")
-	}
-	if d, err := s.SetVisibility(centerRepo, false); err != nil || d.Event != "" {
-		t.Errorf("of another visibility it tells %+v, %v", d, err)
 	}
 }
 
@@ -220,14 +225,19 @@ func TestDataCenterCommentEvents(t *testing.T) {
 	expect(t, o, map[string]any{"comment.text": "done", "actor.type": "SERVICE"})
 }
 
-func TestDataCenterRenameEvent(t *testing.T) {
+func TestDataCenterModifiedEvents(t *testing.T) {
 	t.Parallel()
 	s, l := newCenter(t, Options{}), newListener(t)
 	s.listen(l)
-	if _, err := s.Rename(centerRepo, "world"); err != nil {
+	if _, err := s.SetVisibility(centerRepo, false); err != nil {
 		t.Fatal(err)
 	}
 	_, o := l.only(t, "repo:modified")
+	expect(t, o, map[string]any{"old.public": false, "new.public": true, "old.slug": "hello", "new.slug": "hello", "actor.name": "octo"})
+	if _, err := s.Rename(centerRepo, "world"); err != nil {
+		t.Fatal(err)
+	}
+	_, o = l.only(t, "repo:modified")
 	expect(t, o, map[string]any{"old.slug": "hello", "new.slug": "world", "old.id": at(o, "new.id"), "old.links.clone.0.href": s.URL() + "/scm/octo/hello.git",
 		"new.links.clone.0.href": s.URL() + "/scm/octo/world.git", "repository": nil})
 	problemOf(t, s.must("GET "+s.api, "", http.StatusNotFound)) // the old name is nobody's

@@ -19,7 +19,7 @@ func TestDataCenterPullRequests(t *testing.T) {
 	c.add(time.Minute)
 	two := s.pull("two")
 	c.add(time.Minute)
-	s.commit("release", nil)
+	base := s.commit("release", nil)
 	if _, err := s.AddFork(centerRepo, "~ada"); err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +55,13 @@ func TestDataCenterPullRequests(t *testing.T) {
 	}
 	if at(got, "fromRef.repository.id") == at(got, "toRef.repository.id") {
 		t.Error("the fork is the repository")
+	}
+	if at(got, "toRef.latestCommit") != base {
+		t.Errorf("the target is %v, want %s", at(got, "toRef.latestCommit"), base)
+	}
+	base = s.commit("release", map[string]string{"more": "more"})
+	if got := s.must(fmt.Sprintf("GET %s/pull-requests/%d", s.api, three), "", http.StatusOK); at(got, "toRef.latestCommit") != base {
+		t.Errorf("the target is %v after it has moved, want %s", at(got, "toRef.latestCommit"), base)
 	}
 	merged := s.must(fmt.Sprintf("GET %s/pull-requests/%d", s.api, one), "", http.StatusOK)
 	commit, _ := at(merged, "properties.mergeCommit.id").(string)
@@ -125,6 +132,10 @@ func TestDataCenterComments(t *testing.T) {
 	if message := problemOf(t, s.must("PUT "+one, `{"text": "late", "version": 0}`, http.StatusConflict)); !strings.Contains(message, "it has version 1, not 0") {
 		t.Errorf("of an old version it says %q", message)
 	}
+	problemOf(t, s.must("PUT "+one, `{"text": "guess", "version": 7}`, http.StatusConflict))
+	if seen := s.TakeViolations(); len(seen) != 1 || !strings.Contains(seen[0].What, "never had version 7") {
+		t.Errorf("of a version that never was, the violations are %v", seen)
+	}
 	if got := s.must("GET "+one, "", http.StatusOK); got["text"] != "again" {
 		t.Errorf("a late edit has changed it to %v", got)
 	}
@@ -155,6 +166,14 @@ func TestDataCenterComments(t *testing.T) {
 	if len(reactions) != 2 || at(reactions, "0.emoticon.shortcut") != "eyes" || len(at(reactions, "0.users").([]any)) != 1 {
 		t.Errorf("the reactions are %v", reactions)
 	}
+	token := s.token
+	s.token = s.newToken(TokenOptions{Kind: PersonalToken, User: "octo"})
+	both := s.must("PUT "+s.reactions(pull, theirs)+"/eyes", "", http.StatusOK)
+	if at(both, "comment.properties.reactions.0.users.1.name") != "octo" {
+		t.Errorf("the reactions of two are %v", at(both, "comment.properties"))
+	}
+	s.must("DELETE "+s.reactions(pull, theirs)+"/eyes", "", http.StatusNoContent)
+	s.token = token
 	s.must("DELETE "+s.reactions(pull, theirs)+"/eyes", "", http.StatusNoContent)
 	if got := s.Comments(centerRepo, pull)[0]; len(got.Reactions) != 1 || got.Reactions[0].Emoticon != "thumbsup" {
 		t.Errorf("the reactions are %v", got.Reactions)

@@ -77,7 +77,8 @@ func (d *dataCenter) repoJSON(s *Server, r *repo) object {
 	o := object{"slug": r.slug, "id": r.id, "name": r.slug, "hierarchyId": fmt.Sprintf("%020x", first.id), "scmId": "git", "state": "AVAILABLE",
 		"statusMessage": "Available", "forkable": true, "project": d.projectJSON(s, r), "public": !r.private, "archived": false,
 		"links": object{"self": []object{{"href": d.page(s, r) + "/browse"}},
-			"clone": []object{{"href": s.url + d.clonePath(r), "name": "http"}, {"href": "ssh://git@" + d.sshHost(s) + strings.TrimPrefix(d.clonePath(r), d.context+"/scm"), "name": "ssh"}}}}
+			"clone": []object{{"href": s.url + d.clonePath(r), "name": "http"},
+				{"href": "ssh://git@" + d.sshHost(s) + strings.TrimPrefix(d.clonePath(r), d.context+"/scm"), "name": "ssh"}}}}
 	if r.parent != nil {
 		o["origin"] = d.repoJSON(s, r.parent)
 	}
@@ -113,8 +114,8 @@ func (d *dataCenter) commitJSON(s *Server, c forgetest.Commit) object {
 		"committer": d.personJSON(s, c.Committer), "committerTimestamp": dcTime(c.Committer.At), "message": c.Message, "parents": parents}
 }
 
-// pullJSON is a pull request as it is in payloads and answers. Its ends are where they were when it was closed. One whose
-// fork is gone still says where that was.
+// pullJSON is a pull request as it is in payloads and answers. Its target is where that branch is, as long as it is open. One
+// whose fork is gone still says where that was.
 func (d *dataCenter) pullJSON(s *Server, p *pull) object {
 	end := func(r *repo, branch, sha string) object {
 		return with(dcRef("refs/heads/"+branch), object{"latestCommit": sha, "repository": d.repoJSON(s, r)})
@@ -123,9 +124,13 @@ func (d *dataCenter) pullJSON(s *Server, p *pull) object {
 	if state == stateDeleted {
 		state = stateOpen // only these are deleted, and there is no word for it
 	}
+	base := p.baseSHA
+	if now, found := forgetest.Resolve(p.repo.dir, "refs/heads/"+p.base); found && state == stateOpen {
+		base = now
+	}
 	o := object{"id": p.id, "version": p.version, "title": p.title, "state": state, "open": state == stateOpen, "closed": state != stateOpen,
 		"createdDate": dcTime(p.created), "updatedDate": dcTime(p.updated), "locked": false,
-		"fromRef": end(d.sources[p], p.sourceBranch, p.sourceSHA), "toRef": end(p.repo, p.base, p.baseSHA),
+		"fromRef": end(d.sources[p], p.sourceBranch, p.sourceSHA), "toRef": end(p.repo, p.base, base),
 		"author":    object{"user": d.userJSON(s, p.author), "role": "AUTHOR", "approved": false, "status": "UNAPPROVED"},
 		"reviewers": []object{}, "participants": []object{}, "links": dcSelf(fmt.Sprintf("%s/pull-requests/%d", d.page(s, p.repo), p.id))}
 	if p.body != "" {

@@ -3,6 +3,7 @@ package bitbuckettest
 import (
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,6 +34,12 @@ func TestDataCenterBuilds(t *testing.T) {
 	}
 	problemOf(t, s.must("GET "+builds+"?key=none", "", http.StatusNotFound))
 	problemOf(t, s.must("POST "+strings.Replace(builds, s.sha, strings.Repeat("1", 40), 1), `{"key": "k", "state": "FAILED", "url": "https://ci.example.org"}`, http.StatusNotFound))
+	token := s.token
+	s.token = s.newToken(TokenOptions{Kind: PersonalToken, User: "ada"})
+	if got := s.must("GET /build-status/1.0/commits/"+s.sha, "", http.StatusOK); !slices.Equal(texts(got, "state"), []string{"FAILED", "SUCCESSFUL"}) {
+		t.Errorf("where no build is cancelled the builds are %v", got)
+	}
+	s.token = token
 	s.must("DELETE "+builds+"?key=other", "", http.StatusNoContent)
 	problemOf(t, s.must("DELETE "+builds+"?key=other", "", http.StatusNotFound))
 	if got := s.States(centerRepo, ""); len(got) != 1 {
@@ -54,6 +61,10 @@ func TestDataCenterLegacyBuilds(t *testing.T) {
 	}
 	if got := s.States(centerRepo, s.sha); len(got) != 1 || got[0].State != "FAILED" {
 		t.Errorf("the states are %v", got)
+	}
+	s.must("POST "+legacy, strings.Replace(body, "FAILED", "SUCCESSFUL", 1), http.StatusNoContent)
+	if got := s.must("GET "+legacy, "", http.StatusOK); at(got, "values.0.state") != "SUCCESSFUL" || got["size"] != 1.0 {
+		t.Errorf("the builds are %v after the same key", got)
 	}
 	s.must("POST /build-status/1.0/commits/"+strings.Repeat("1", 40), body, http.StatusNoContent)
 	if seen := s.TakeViolations(); len(seen) != 1 || !strings.Contains(seen[0].What, "is in no repository") {

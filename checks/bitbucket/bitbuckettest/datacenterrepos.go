@@ -62,7 +62,7 @@ func (d *dataCenter) getCommit(s *Server, c *call) *answer {
 	return ok(d.commitJSON(s, commit))
 }
 
-// mostCommits is how many commits are read for a list of them, which is more than a bot may want.
+// dcMostCommits is how many commits are read for a list of them, which is more than a bot may want.
 const dcMostCommits = "5000"
 
 // commits is GET .../commits: what leads to until, or to the default branch, without what leads to since.
@@ -94,45 +94,32 @@ func (d *dataCenter) commits(s *Server, c *call) *answer {
 type dcTip struct {
 	ref    string
 	hash   string // what the ref holds: a commit, or the object of an annotated tag
-	commit forgetest.Commit
+	commit string
 }
 
-// tips returns the refs below a prefix whose names hold a text, in the order that is asked for: by name, or those with the
-// newest commits first.
+// tips returns the refs below a prefix whose names hold a text, in the order that is asked for: by name, or the newest first.
 func (d *dataCenter) tips(c *call, prefix string) ([]dcTip, error) {
-	refs, err := forgetest.Refs(c.repo.dir)
+	args := []string{"for-each-ref", "--format=%(refname) %(objectname) %(objecttype) %(*objectname) %(*objecttype)", "--sort=refname"}
+	if c.query("orderBy") != "ALPHABETICAL" {
+		args = append(args, "--sort=-creatordate")
+	}
+	out, err := d.host().Git(c.repo.dir, nil, append(args, prefix)...)
 	if err != nil {
 		return nil, err
 	}
 	filter := strings.ToLower(c.query("filterText"))
 	var tips []dcTip
-	for ref, hash := range refs {
-		name, fits := strings.CutPrefix(ref, prefix)
-		if !fits || !strings.Contains(strings.ToLower(name), filter) {
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line) // the last two are those of what an annotated tag is of
+		if !strings.Contains(strings.ToLower(strings.TrimPrefix(f[0], prefix)), filter) || f[len(f)-1] != "commit" {
 			continue
 		}
-		sha, found := forgetest.Resolve(c.repo.dir, ref)
-		if !found {
-			continue // a tag of something else
-		}
-		commit, err := forgetest.ReadCommit(c.repo.dir, sha)
-		if err != nil {
-			return nil, err
-		}
-		tips = append(tips, dcTip{ref: ref, hash: hash, commit: commit})
+		tips = append(tips, dcTip{ref: f[0], hash: f[1], commit: f[len(f)-2]})
 	}
-	slices.SortFunc(tips, func(a, b dcTip) int {
-		if c.query("orderBy") != "ALPHABETICAL" {
-			if n := b.commit.Committer.At.Compare(a.commit.Committer.At); n != 0 {
-				return n
-			}
-		}
-		return strings.Compare(a.ref, b.ref)
-	})
 	return tips, nil
 }
 
-// branches is GET .../branches.
+// branches is GET .../branches. Details are the newest commit of each.
 func (d *dataCenter) branches(s *Server, c *call) *answer {
 	tips, err := d.tips(c, "refs/heads/")
 	if err != nil {
@@ -140,19 +127,24 @@ func (d *dataCenter) branches(s *Server, c *call) *answer {
 	}
 	list := []object{}
 	for _, tip := range tips {
-		o := dcBranchJSON(c.repo, tip)
-		if c.query("details") == "true" {
-			o["metadata"] = object{"com.atlassian.bitbucket.server.bitbucket-branch:latest-commit-metadata": d.commitJSON(s, tip.commit)}
-		}
-		list = append(list, o)
+		list = append(list, dcBranchJSON(c.repo, tip))
 	}
-	return dcPageOf(c, list)
+	page := dcPageOf(c, list)
+	if c.query("details") != "true" {
+		return page
+	}
+	for _, o := range page.body.(object)["values"].([]object) {
+		commit, refused := d.commitOf(c, o["latestCommit"].(string))
+		if refused != nil {
+			return refused
+		}
+		o["metadata"] = object{"com.atlassian.bitbucket.server.bitbucket-branch:latest-commit-metadata": d.commitJSON(s, commit)}
+	}
+	return page
 }
 
 func dcBranchJSON(r *repo, tip dcTip) object {
-	o := dcRef(tip.ref)
-	o["latestCommit"], o["latestChangeset"], o["isDefault"] = tip.commit.SHA, tip.commit.SHA, tip.ref == "refs/heads/"+r.branch
-	return o
+	return with(dcRef(tip.ref), object{"latestCommit": tip.commit, "latestChangeset": tip.commit, "isDefault": tip.ref == "refs/heads/"+r.branch})
 }
 
 // dcNoDefault says that the default branch of a repository is not there, as in an empty one.
@@ -168,7 +160,7 @@ func (d *dataCenter) oldDefaultBranch(s *Server, c *call) *answer {
 	if !found {
 		return dcNoDefault(c)
 	}
-	return ok(dcBranchJSON(c.repo, dcTip{ref: ref, commit: forgetest.Commit{SHA: sha}}))
+	return ok(dcBranchJSON(c.repo, dcTip{ref: ref, commit: sha}))
 }
 
 // defaultBranch is GET .../default-branch.
@@ -194,9 +186,8 @@ func (d *dataCenter) tags(s *Server, c *call) *answer {
 }
 
 func dcTagJSON(tip dcTip) object {
-	o := dcRef(tip.ref)
-	o["latestCommit"], o["latestChangeset"], o["hash"] = tip.commit.SHA, tip.commit.SHA, nil
-	if tip.hash != tip.commit.SHA {
+	o := with(dcRef(tip.ref), object{"latestCommit": tip.commit, "latestChangeset": tip.commit, "hash": nil})
+	if tip.hash != tip.commit {
 		o["hash"] = tip.hash
 	}
 	return o

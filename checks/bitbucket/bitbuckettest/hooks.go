@@ -1,16 +1,13 @@
 package bitbuckettest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -176,7 +173,7 @@ func (s *Server) write(change func() ([]event, error)) (letters []letter, err er
 		if s.checkAnswers {
 			s.checkPayloadLocked(key, payload)
 		}
-		body, err := payloadBytes(payload)
+		body, err := forgetest.Payload(payload)
 		if err != nil {
 			return nil, err
 		}
@@ -192,20 +189,6 @@ func (s *Server) write(change func() ([]event, error)) (letters []letter, err er
 	return letters, nil
 }
 
-func payloadBytes(payload any) ([]byte, error) {
-	switch p := payload.(type) {
-	case []byte:
-		return p, nil
-	case json.RawMessage:
-		return p, nil
-	}
-	body, err := json.Marshal(payload)
-	if err != nil {
-		return nil, fmt.Errorf("writing the payload: %w", err)
-	}
-	return body, nil
-}
-
 // DeliverOptions make a delivery a special one; the zero value is an honest one.
 type DeliverOptions struct {
 	GUID      string            `json:"guid"`      // of an earlier delivery, to replay it; a new one if empty
@@ -218,7 +201,7 @@ type DeliverOptions struct {
 // Deliver sends any payload, a []byte or json.RawMessage as it is and anything else as JSON, to the first hook of a
 // repository, or the first of all if none is named.
 func (s *Server) Deliver(repo, eventKey string, payload any, o DeliverOptions) (Delivery, error) {
-	body, err := payloadBytes(payload)
+	body, err := forgetest.Payload(payload)
 	if err != nil {
 		return Delivery{}, err
 	}
@@ -354,26 +337,16 @@ func Sign(secret string, body []byte) string {
 
 // post makes the request of a delivery and notes the outcome in it.
 func (s *Server) post(address string, d *Delivery) {
-	d.Status = "failed to connect"
-	ctx, cancel := context.WithTimeout(s.ctx, s.hookTimeout)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(d.Payload))
-	if err != nil {
-		return
-	}
-	r.Header = d.Header.Clone()
-	resp, err := s.client.Do(r)
-	if errors.Is(err, context.DeadlineExceeded) {
+	a, err := forgetest.Post(s.ctx, s.client, s.hookTimeout, address, d.Header, d.Payload)
+	d.StatusCode, d.AnswerHeader, d.AnswerBody = a.StatusCode, a.Header, a.Body
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		d.Status = "timed out"
-	}
-	if err != nil {
-		return
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // an answer cut short is an answer
-	d.StatusCode, d.AnswerHeader, d.AnswerBody = resp.StatusCode, resp.Header, string(body)
-	d.Status = "OK"
-	if !d.Succeeded() {
-		d.Status = resp.Status
+	case err != nil:
+		d.Status = "failed to connect"
+	case d.Succeeded():
+		d.Status = "OK"
+	default:
+		d.Status = fmt.Sprintf("%d %s", a.StatusCode, http.StatusText(a.StatusCode))
 	}
 }

@@ -273,6 +273,9 @@ func (s *Server) dirOfLocked(r *repo, hashes ...string) (dir string, ok bool) {
 		if p.source == nil || p.source == r {
 			continue
 		}
+		if all(p.source.dir) {
+			return p.source.dir, true
+		}
 		args := []string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", r.dir}
 		refs, err := forgetest.Refs(r.dir)
 		if err != nil {

@@ -14,16 +14,7 @@ import (
 )
 
 // A Request is an API request that the server has seen.
-type Request struct {
-	At        time.Time `json:"at"`
-	Method    string    `json:"method"`
-	Path      string    `json:"path"`      // below the base path, with the query
-	Operation string    `json:"operation"` // the path as in the description; empty if it has none
-	Token     string    `json:"token"`     // the credential that came with it
-	Body      string    `json:"body"`
-	Status    int       `json:"status"` // of the answer; 0 if the connection was cut
-	Lost      bool      `json:"lost"`   // it was done, and the answer was thrown away
-}
+type Request = forgetest.Request
 
 // An operation is an address of the API and what it does.
 type operation struct {

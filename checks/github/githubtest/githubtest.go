@@ -116,6 +116,7 @@ type Server struct {
 	backend      forgetest.Backend
 	faults       forgetest.Faults
 	weather      *forgetest.Weather
+	news         forgetest.News
 	ctx          context.Context // of deliveries; ends with Close
 	cancel       context.CancelFunc
 	background   sync.WaitGroup // deliveries that nobody waits for
@@ -146,7 +147,6 @@ type Server struct {
 	violations    []Violation
 	groups        []MergeGroup      // in merge queues
 	customRoles   map[string]string // name => the role that it is made of
-	news          chan struct{}     // closed and replaced whenever something happens
 }
 
 // sharedKey makes one key for all servers of a process, because making one takes as long as many a test.
@@ -172,7 +172,7 @@ func NewServer(o Options) (*Server, error) {
 		hookTimeout: cmp.Or(o.HookTimeout, 10*time.Second), hook: o.HookURL, secret: cmp.Or(o.WebhookSecret, forgetest.RandomHex(20)), client: &http.Client{Transport: &http.Transport{}},
 		backend: backend, ids: ids{}, users: map[string]*user{}, repos: map[int64]*repo{},
 		renamed: map[string]int64{}, installations: map[int64]*installation{}, tokens: map[string]*Token{}, codes: map[string]bool{},
-		suites: map[int64]*suite{}, customRoles: map[string]string{}, news: make(chan struct{}),
+		suites: map[int64]*suite{}, customRoles: map[string]string{},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -285,7 +285,4 @@ func (s *Server) later(f func()) {
 }
 
 // wakeLocked wakes all who wait for something to happen.
-func (s *Server) wakeLocked() {
-	close(s.news)
-	s.news = make(chan struct{})
-}
+func (s *Server) wakeLocked() { s.news.Wake() }

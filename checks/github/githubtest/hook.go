@@ -1,7 +1,6 @@
 package githubtest
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha1"
@@ -11,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -63,7 +61,7 @@ func (s *Server) SetHook(address string) {
 
 // Deliver sends any payload: a []byte or json.RawMessage as it is, anything else as JSON.
 func (s *Server) Deliver(event string, payload any, o DeliverOptions) (Delivery, error) {
-	body, err := payloadBytes(payload)
+	body, err := forgetest.Payload(payload)
 	if err != nil {
 		return Delivery{}, err
 	}
@@ -88,20 +86,6 @@ func (s *Server) Deliver(event string, payload any, o DeliverOptions) (Delivery,
 	}
 	maps.Copy(header, o.Header)
 	return s.sendIn(d, header), nil
-}
-
-func payloadBytes(payload any) ([]byte, error) {
-	switch p := payload.(type) {
-	case []byte:
-		return p, nil
-	case json.RawMessage:
-		return p, nil
-	}
-	body, err := json.Marshal(payload)
-	if err != nil {
-		return nil, fmt.Errorf("writing the payload: %w", err)
-	}
-	return body, nil
 }
 
 func (s *Server) sign(body []byte) map[string]string {
@@ -170,29 +154,17 @@ func (s *Server) post(hook string, d *Delivery) {
 		d.Status = "failed to connect to host"
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.hookTimeout)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, hook, bytes.NewReader(d.Payload))
-	if err != nil {
-		d.Status = "failed to connect to host"
-		return
-	}
-	r.Header = d.Header.Clone()
-	resp, err := s.client.Do(r)
-	if errors.Is(err, context.DeadlineExceeded) {
+	a, err := forgetest.Post(s.ctx, s.client, s.hookTimeout, hook, d.Header, d.Payload)
+	d.StatusCode, d.AnswerHeader, d.AnswerBody = a.StatusCode, a.Header, a.Body
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		d.Status = "timed out"
-		return
-	}
-	if err != nil {
+	case err != nil:
 		d.Status = "failed to connect to host"
-		return
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // an answer cut short is an answer
-	d.StatusCode, d.AnswerHeader, d.AnswerBody = resp.StatusCode, resp.Header, string(body)
-	d.Status = "OK"
-	if !d.Succeeded() {
-		d.Status = fmt.Sprintf("Invalid HTTP Response: %d", resp.StatusCode)
+	case d.Succeeded():
+		d.Status = "OK"
+	default:
+		d.Status = fmt.Sprintf("Invalid HTTP Response: %d", d.StatusCode)
 	}
 }
 

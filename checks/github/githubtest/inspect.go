@@ -56,21 +56,7 @@ func (s *Server) AwaitCheckRun(ctx context.Context, fullName, sha, name string, 
 }
 
 // Await waits until something is true. It looks again after each request and each delivery.
-func (s *Server) Await(ctx context.Context, holds func() bool) error {
-	for {
-		s.mu.Lock()
-		news := s.news
-		s.mu.Unlock()
-		if holds() {
-			return nil
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+func (s *Server) Await(ctx context.Context, holds func() bool) error { return s.news.Await(ctx, holds) }
 
 // changedLocked tells of a check run that has changed.
 func (s *Server) changedLocked(run *CheckRun) {

@@ -15,14 +15,11 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"buildsmith/checks/forgetest"
 	"buildsmith/checks/github/githubtest"
@@ -103,7 +100,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	address := "http://" + listener.Addr().String()
-	out := &teller{w: stdout}
+	out := &teller{forgetest.Teller{W: stdout}}
 	hub, err := githubtest.NewServer(githubtest.Options{
 		URL: address, Dir: filepath.Join(dir, "repositories"), AppID: *appID, Key: key, WebhookSecret: secret, HookURL: *hook, Echo: *echo,
 		DeliverPushes: true, Control: true, TemporaryRedirects: *temporary, Changed: out.run, Delivered: out.delivery,
@@ -116,11 +113,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	server := &http.Server{Handler: hub, ReadHeaderTimeout: 10 * time.Second}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	owner, _, _ := strings.Cut(*repo, "/")
-	out.say(`GitHub is at %[1]s. What the bot has to know:
+	return out.Serve(ctx, listener, hub, "GitHub", func() error {
+		owner, _, _ := strings.Cut(*repo, "/")
+		out.Say(`GitHub is at %[1]s. What the bot has to know:
 
 github:
   url: %[1]s
@@ -132,29 +127,14 @@ A repository with a buildspec, to clone and to push to:
 
   git clone http://%[5]s:%[6]s@%[7]s/%[8]s.git
 `, address, *appID, keyFile, secretFile, owner, token, listener.Addr(), *repo)
-	if *hook == "" {
-		out.say("Events go nowhere: there is no -hook.\n")
-	}
-	if *addressFile != "" {
-		if err := forgetest.WriteFile(*addressFile, address); err != nil {
-			return errors.Join(err, server.Close())
+		if *hook == "" {
+			out.Say("Events go nowhere: there is no -hook.\n")
 		}
-	}
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		out.violations(ctx, hub)
-	}()
-	select {
-	case err = <-failed:
-	case <-ctx.Done():
-		err = server.Close()
-		<-watched
-	}
-	if n := len(hub.Violations()); n > 0 && err == nil {
-		out.say("%d requests were not what GitHub takes.", n)
-	}
-	return err
+		if *addressFile == "" {
+			return nil
+		}
+		return forgetest.WriteFile(*addressFile, address)
+	})
 }
 
 // begin makes the repository that there is to begin with, and returns its owner's password for git.
@@ -168,19 +148,10 @@ func begin(hub *githubtest.Server, repo string, private bool) (token string, err
 	if err != nil {
 		return "", err
 	}
-	// It is there from an earlier run if it has a branch.
-	if _, err := os.Stat(filepath.Join(dir, "refs", "heads", "main")); err == nil {
-		return token, nil
+	if isNew, err := forgetest.IsNew(dir); err != nil || !isNew {
+		return token, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "packed-refs")); err == nil {
-		return token, nil
-	}
-	_, err = hub.Commit(repo, "main", githubtest.Change{Message: "Begin", Files: map[string]string{"buildspec.yml": `version: 0.2
-phases:
-  build:
-    commands:
-      - echo "Hello from $(pwd)"
-`}})
+	_, err = hub.Commit(repo, "main", githubtest.Change{Message: "Begin", Files: forgetest.Hello})
 	return token, err
 }
 
@@ -205,23 +176,14 @@ func loadKey(file string) (*rsa.PrivateKey, error) {
 }
 
 // A teller tells people what happens.
-type teller struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (t *teller) say(format string, args ...any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	fmt.Fprintf(t.w, format+"\n", args...)
-}
+type teller struct{ forgetest.Teller }
 
 func (t *teller) run(c githubtest.CheckRun) {
 	state := c.Status
 	if c.Conclusion != "" {
 		state = c.Conclusion
 	}
-	t.say("check    %s %.7s %-30s %-12s %s", c.Repository, c.HeadSHA, c.Name, state, c.Title)
+	t.Say("check    %s %.7s %-30s %-12s %s", c.Repository, c.HeadSHA, c.Name, state, c.Title)
 }
 
 func (t *teller) delivery(d githubtest.Delivery) {
@@ -229,20 +191,5 @@ func (t *teller) delivery(d githubtest.Delivery) {
 	if d.Action != "" {
 		name += "." + d.Action
 	}
-	t.say("delivery %s %s: %s (%d)", d.GUID, name, d.Status, d.StatusCode)
-}
-
-// violations tells of violations as they are found.
-func (t *teller) violations(ctx context.Context, hub *githubtest.Server) {
-	seen := 0
-	for {
-		err := hub.Await(ctx, func() bool { return len(hub.Violations()) > seen })
-		for _, v := range hub.Violations()[seen:] {
-			t.say("WRONG    %s", v)
-			seen++
-		}
-		if err != nil {
-			return
-		}
-	}
+	t.Say("delivery %s %s: %s (%d)", d.GUID, name, d.Status, d.StatusCode)
 }

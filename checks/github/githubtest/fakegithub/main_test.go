@@ -1,97 +1,30 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
+	"buildsmith/checks/forgetest"
 	"buildsmith/checks/github/githubtest"
 )
 
-// A screen is what the program prints, while it prints.
-type screen struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
-// waitFor waits until something is true, for a while.
-func waitFor(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for range 2000 {
-		if holds() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("waiting in vain for %s", what)
-}
-
 // start runs the program until the test ends, and returns its address and its screen.
-func start(t *testing.T, data string, args ...string) (address string, out *screen, stop func()) {
+func start(t *testing.T, data string, args ...string) (address string, out *forgetest.Screen, stop func()) {
 	t.Helper()
 	githubtest.Require(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	out = &screen{}
-	file := filepath.Join(t.TempDir(), "address")
-	ended := make(chan int, 1)
-	go func() {
-		ended <- run(ctx, append([]string{"-listen", "127.0.0.1:0", "-data", data, "-address-file", file}, args...), out, out)
-	}()
-	waitFor(t, "the address", func() bool {
-		text, err := os.ReadFile(file)
-		address = strings.TrimSpace(string(text))
-		return err == nil
-	})
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if status := <-ended; status != 0 {
-			t.Errorf("the program ended with %d: %s", status, out)
-		}
-	})
-	t.Cleanup(stop)
-	return address, out, stop
+	return forgetest.Program(run).Start(t, data, args...)
 }
 
 // call runs the program as a client.
 func call(t *testing.T, want int, args ...string) string {
 	t.Helper()
-	var out bytes.Buffer
-	if got := run(t.Context(), args, &out, &out); got != want {
-		t.Errorf("fakegithub %q: %d, want %d: %s", args, got, want, &out)
-	}
-	return out.String()
-}
-
-func git(t *testing.T, dir string, args ...string) {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "user.name=T", "-c", "user.email=t@example.org"}, args...)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git %q: %v\n%s", args, err, out)
-	}
+	return forgetest.Program(run).Call(t, want, args...)
 }
 
 func TestServe(t *testing.T) {
@@ -104,7 +37,7 @@ func TestServe(t *testing.T) {
 	defer bot.Close()
 	data := t.TempDir()
 	at, out, stop := start(t, data, "-hook", bot.URL, "-private")
-	waitFor(t, "the words to begin with", func() bool { return strings.Contains(out.String(), "git clone") })
+	forgetest.WaitFor(t, "the words to begin with", func() bool { return strings.Contains(out.String(), "git clone") })
 	for _, want := range []string{"url: " + at, "app-id: 4711", "private-key: {file: " + filepath.Join(data, "app.pem") + "}",
 		"webhook-secrets: [{file: " + filepath.Join(data, "webhook.secret") + "}]"} {
 		if !strings.Contains(out.String(), want) {
@@ -120,16 +53,16 @@ func TestServe(t *testing.T) {
 	_, rest, _ := strings.Cut(out.String(), "git clone ")
 	address, _, _ := strings.Cut(rest, "\n")
 	work := filepath.Join(t.TempDir(), "work")
-	git(t, ".", "clone", "--quiet", address, work)
+	forgetest.MustGit(t, ".", "clone", "--quiet", address, work)
 	if _, err := os.Stat(filepath.Join(work, "buildspec.yml")); err != nil {
 		t.Error(err)
 	}
-	git(t, work, "commit", "--quiet", "--allow-empty", "--message=empty")
-	git(t, work, "push", "--quiet", "origin", "HEAD")
+	forgetest.MustGit(t, work, "commit", "--quiet", "--allow-empty", "--message=empty")
+	forgetest.MustGit(t, work, "push", "--quiet", "origin", "HEAD")
 	if got := <-events; got != "push" {
 		t.Errorf("the bot got %s", got)
 	}
-	waitFor(t, "the delivery on the screen", func() bool { return strings.Contains(out.String(), "push: OK (202)") })
+	forgetest.WaitFor(t, "the delivery on the screen", func() bool { return strings.Contains(out.String(), "push: OK (202)") })
 
 	// The client.
 	var app struct {
@@ -152,7 +85,7 @@ func TestServe(t *testing.T) {
 	if resp, err := http.Get(at + "/api/v3/nonsense"); err != nil || resp.StatusCode != http.StatusNotFound {
 		t.Errorf("nonsense: %v, %v", resp, err)
 	}
-	waitFor(t, "the violation on the screen", func() bool { return strings.Contains(out.String(), "WRONG    GET /nonsense: ") })
+	forgetest.WaitFor(t, "the violation on the screen", func() bool { return strings.Contains(out.String(), "WRONG    GET /nonsense: ") })
 	stop()
 
 	// The key and the repository are there the next time.
@@ -163,8 +96,8 @@ func TestServe(t *testing.T) {
 	_, password, _ := strings.Cut(call(t, 0, "do", "-at", at, "user", "user=octo"), `"token": "`)
 	password, _, _ = strings.Cut(password, `"`)
 	again := filepath.Join(t.TempDir(), "again")
-	git(t, ".", "clone", "--quiet", strings.Replace(at, "http://", "http://octo:"+password+"@", 1)+"/octo/hello.git", again)
-	git(t, again, "merge-base", "--is-ancestor", "HEAD~1", "HEAD")
+	forgetest.MustGit(t, ".", "clone", "--quiet", strings.Replace(at, "http://", "http://octo:"+password+"@", 1)+"/octo/hello.git", again)
+	forgetest.MustGit(t, again, "merge-base", "--is-ancestor", "HEAD~1", "HEAD")
 }
 
 func TestWrongUse(t *testing.T) {

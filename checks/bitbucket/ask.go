@@ -149,8 +149,9 @@ type known struct {
 	mu     sync.Mutex
 	byName map[string]int64 // number of the credential that a repository was reached by, by its name in small letters
 	unread map[string]error
-	others map[string]bool   // comments, by number of the credential that may not change them
-	hashes map[string]string // full, by where it is and the shortened one
+	others map[string]bool      // comments, by number of the credential that may not change them
+	gone   map[string]time.Time // when a shortened hash was none last, likewise
+	hashes map[string]string    // full, by where it is and the shortened one
 }
 
 // reached remembers by which credential a repository was reached.
@@ -195,6 +196,24 @@ func (k *known) resolved(repo, short, hash string) {
 		k.hashes = map[string]string{}
 	}
 	k.hashes[repo+" "+short] = hash
+}
+
+// missed remembers that a shortened hash is none in a repository.
+func (k *known) missed(repo, short string, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.gone == nil || len(k.gone) >= maxHashes {
+		k.gone = map[string]time.Time{}
+	}
+	k.gone[repo+" "+short] = now
+}
+
+// lately reports whether a shortened hash was none in a repository a while ago.
+func (k *known) lately(repo, short string, now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at, ok := k.gone[repo+" "+short]
+	return ok && now.Sub(at).Abs() < missedFor
 }
 
 // notOurs remembers a comment that a credential may not change.

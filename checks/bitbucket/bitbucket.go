@@ -71,6 +71,9 @@ var (
 // requestTime is how long one request may take.
 const requestTime = 30 * time.Second
 
+// maxSecret is how many characters the secret of a webhook has at most.
+const maxSecret = 128
+
 // New gives a Host. It fails if an address is none, or a credential is incomplete, for nothing, or for the same as another.
 func New(c Config) (*Host, error) {
 	if c.Transport == nil {
@@ -90,6 +93,12 @@ func New(c Config) (*Host, error) {
 	}
 	if h.base, err = address(c.API); err != nil {
 		return nil, fmt.Errorf("the address of Bitbucket's API: %w", err)
+	}
+	switch {
+	case c.Hook != "" && c.HookSecret == "":
+		return nil, fmt.Errorf("webhooks of %s need a secret: what is not signed is not taken", c.Name)
+	case len(c.HookSecret) > maxSecret:
+		return nil, fmt.Errorf("the webhook secret of %s has more than %d characters, which Bitbucket does not take", c.Name, maxSecret)
 	}
 	h.client = &http.Client{Transport: c.Transport, Timeout: requestTime, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // see exchange

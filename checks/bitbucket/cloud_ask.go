@@ -79,13 +79,15 @@ func (a cloud) pullRequest(ctx context.Context, r store.Repo, number int) (store
 	return pr, err
 }
 
-// complete implements api. The commits of a fork are asked for there, and in the repository itself if the fork cannot be read: it has
-// those of its pull requests for a while.
+// complete implements api. The commits of a fork are asked for there, and in the repository itself if the fork cannot be read: it shows
+// those of its pull requests as well, and is asked for everything then.
 func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest) error {
 	head := headOf(r, pr)
-	hash, err := a.resolve(ctx, head, pr.Head, true)
-	if head.ID != r.ID && (errors.Is(err, store.ErrNotFound) || statusOf(err) == http.StatusForbidden) {
-		hash, err = a.resolve(ctx, r, pr.Head, true)
+	hash, err := a.resolve(ctx, head, pr.Head)
+	if head.ID != r.ID && errors.Is(err, store.ErrNotFound) {
+		if hash, err = a.resolve(ctx, r, pr.Head); err == nil {
+			pr.HeadName = ""
+		}
 	}
 	// What was found before holds when a fork is gone, but for this pull request alone: whoever has a fork can make a commit there whose
 	// hash begins like another's.
@@ -105,7 +107,7 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 		if *of == "" {
 			continue
 		}
-		hash, err := a.resolve(ctx, r, *of, false)
+		hash, err := a.resolve(ctx, r, *of)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("the commits of pull request %d: %w", pr.Number, err)
 		}
@@ -116,8 +118,8 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 
 var shortHash = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 
-// resolve gives the full hash of a shortened one. quiet is for questions that may be refused.
-func (a cloud) resolve(ctx context.Context, r store.Repo, short string, quiet bool) (string, error) {
+// resolve gives the full hash of a shortened one.
+func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string, error) {
 	if store.ValidHash(short) {
 		return short, nil
 	}
@@ -127,7 +129,10 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string, quiet bo
 	if hash, ok := a.known.full(r.ID, short); ok {
 		return hash, nil
 	}
-	found, err := a.named(ctx, r, "/commit/"+short, quiet)
+	found, err := a.named(ctx, r, "/commit/"+short)
+	if errors.Is(err, store.ErrNotFound) {
+		a.known.missed(r.ID, short, a.Now())
+	}
 	if err != nil {
 		return "", err
 	}
@@ -139,17 +144,12 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string, quiet bo
 }
 
 // named asks for the commit at an address.
-func (a cloud) named(ctx context.Context, r store.Repo, path string, quiet bool) (store.Commit, error) {
-	c, err := a.of(r)
-	if err != nil {
-		return store.Commit{}, err
-	}
+func (a cloud) named(ctx context.Context, r store.Repo, path string) (store.Commit, error) {
 	var got struct {
 		Hash, Message string
 		Target        struct{ Hash, Message string } // of a ref
 	}
-	q := request{method: http.MethodGet, path: "/repositories/" + a.path(r) + path + "?fields=hash,message,target.hash,target.message", quiet: quiet}
-	if _, err := a.send(ctx, c, q, &got); err != nil {
+	if _, err := a.read(ctx, r, path+"?fields=hash,message,target.hash,target.message", &got); err != nil {
 		return store.Commit{}, err
 	}
 	commit := store.Commit{Hash: got.Hash, Message: got.Message}
@@ -162,6 +162,25 @@ func (a cloud) named(ctx context.Context, r store.Repo, path string, quiet bool)
 	return commit, nil
 }
 
+// read asks for something of a repository's commits. That a fork of somebody else's may not be read is nobody's mistake: what is asked for
+// is not there.
+func (a cloud) read(ctx context.Context, r store.Repo, path string, v any) (*answer, error) {
+	c, err := a.of(r)
+	if err != nil {
+		return nil, err
+	}
+	foreign := !c.owns(r.Name)
+	q := request{method: http.MethodGet, path: "/repositories/" + a.path(r) + path, quiet: foreign}
+	if v == nil { // a file as it is
+		q.header = http.Header{"Accept": {"*/*"}}
+	}
+	got, err := a.send(ctx, c, q, v)
+	if foreign && statusOf(err) == http.StatusForbidden {
+		err = fmt.Errorf("%w: %w", store.ErrNotFound, err)
+	}
+	return got, err
+}
+
 // commit implements api. A full hash comes before a branch of that name, a shortened one after it.
 func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.Commit, error) {
 	if number, ok := strings.CutPrefix(version, "pr/"); ok {
@@ -170,11 +189,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 			if err != nil {
 				return store.Commit{}, err
 			}
-			commit, err := a.named(ctx, headOf(r, &pr), "/commit/"+pr.Head, true)
-			if pr.HeadName != "" && (errors.Is(err, store.ErrNotFound) || statusOf(err) == http.StatusForbidden) {
-				commit, err = a.named(ctx, r, "/commit/"+pr.Head, false)
-			}
-			return commit, err
+			return a.named(ctx, headOf(r, &pr), "/commit/"+pr.Head)
 		}
 	}
 	if version == "" {
@@ -184,7 +199,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 		}
 		version = "heads/" + branch
 	} else if store.ValidHash(version) {
-		return a.named(ctx, r, "/commit/"+version, false)
+		return a.named(ctx, r, "/commit/"+version)
 	}
 	missing := fmt.Errorf("%.200q: %w", version, store.ErrNotFound)
 	for _, ref := range store.NamedRefs(version, "") {
@@ -195,7 +210,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 		missing = err
 	}
 	if shortHash.MatchString(version) {
-		commit, err := a.named(ctx, r, "/commit/"+version, false)
+		commit, err := a.named(ctx, r, "/commit/"+version)
 		if err == nil && !strings.HasPrefix(commit.Hash, version) {
 			err = missing
 		}
@@ -215,9 +230,9 @@ func headOf(r store.Repo, pr *store.PullRequest) store.Repo {
 // ref gives the commit of heads/<branch> or tags/<tag>.
 func (a cloud) ref(ctx context.Context, r store.Repo, name string) (store.Commit, error) {
 	if branch, ok := strings.CutPrefix(name, "heads/"); ok {
-		return a.named(ctx, r, "/refs/branches/"+escape(branch), false)
+		return a.named(ctx, r, "/refs/branches/"+escape(branch))
 	}
-	return a.named(ctx, r, "/refs/tags/"+escape(strings.TrimPrefix(name, "tags/")), false)
+	return a.named(ctx, r, "/refs/tags/"+escape(strings.TrimPrefix(name, "tags/")))
 }
 
 // mainBranch is the default branch of a repository.
@@ -243,15 +258,10 @@ func (a cloud) fileID(ctx context.Context, r store.Repo, commit, path string) (s
 			return "", nil // no file has such a name
 		}
 	}
-	c, err := a.of(r)
-	if err != nil {
-		return "", err
-	}
-	q := request{method: http.MethodGet, path: "/repositories/" + a.path(r) + "/src/" + url.PathEscape(commit) + "/" + escape(path), header: http.Header{"Accept": {"*/*"}}}
-	got, err := a.send(ctx, c, q, nil)
+	got, err := a.read(ctx, r, "/src/"+url.PathEscape(commit)+"/"+escape(path), nil)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		if _, err := a.named(ctx, r, "/commit/"+url.PathEscape(commit), false); err != nil {
+		if _, err := a.named(ctx, r, "/commit/"+url.PathEscape(commit)); err != nil {
 			return "", err
 		}
 		return "", nil
@@ -317,7 +327,7 @@ func (a cloud) owns(ctx context.Context, r store.Repo, version, commit string) (
 		if tip, err = a.ref(ctx, r, "heads/"+branch); err == nil {
 			// By hashes: a branch may be called anything.
 			var base store.Commit
-			base, err = a.named(ctx, r, "/merge-base/"+commit+".."+tip.Hash, false)
+			base, err = a.named(ctx, r, "/merge-base/"+commit+".."+tip.Hash)
 			if err == nil {
 				return base.Hash == commit, nil
 			}
@@ -375,12 +385,18 @@ func (a cloud) look(ctx context.Context, r store.Repo) (store.Standing, error) {
 		return store.Standing{}, err
 	}
 	s.Part = s.Part || part
+	asked := 0
 	for n := range pulls {
 		pr := pulls[n].pull(r)
 		if pr.HeadRepo == r.ID {
 			expand(&pr.Head, refs[pr.HeadRef])
 		}
 		expand(&pr.Base, refs[pr.BaseRef])
+		unknown, lost := a.recall(r, &pr)
+		if asked += unknown; lost || unknown > 0 && asked > maxAsked {
+			s.Part = true // what is found now need not be asked for in the next look
+			continue
+		}
 		err := a.complete(ctx, r, &pr)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
@@ -392,6 +408,43 @@ func (a cloud) look(ctx context.Context, r store.Repo) (store.Standing, error) {
 		}
 	}
 	return s, nil
+}
+
+const (
+	// maxAsked is how many hashes are asked for in a look at most: anybody may open pull requests.
+	maxAsked = 30
+	// missedFor is how long a look does not ask again for a commit that was not there.
+	missedFor = time.Hour
+)
+
+// recall gives a pull request the hashes that are known. unknown is how many must be asked for; lost says that the newest commit was not
+// there a while ago.
+func (a cloud) recall(r store.Repo, pr *store.PullRequest) (unknown int, lost bool) {
+	now := a.Now()
+	if hash, ok := a.known.full(r.ID, pr.Base); ok {
+		pr.Base = hash
+	} else if a.known.lately(r.ID, pr.Base, now) {
+		pr.Base = ""
+	} else if pr.Base != "" && !store.ValidHash(pr.Base) {
+		unknown++
+	}
+	if store.ValidHash(pr.Head) {
+		return unknown, false
+	}
+	head := headOf(r, pr)
+	if hash, ok := a.known.full(head.ID, pr.Head); ok {
+		pr.Head = hash
+		return unknown, false
+	}
+	if !a.known.lately(head.ID, pr.Head, now) {
+		return unknown + 1, false
+	}
+	// Of a fork that cannot be read, or is gone.
+	if hash, ok := a.known.full(fmt.Sprintf("%s/%d", r.ID, pr.Number), pr.Head); ok {
+		pr.Head, pr.HeadName = hash, ""
+		return unknown, false
+	}
+	return unknown, true
 }
 
 // expand puts a full hash in place of a shortened one that it begins with.

@@ -303,9 +303,20 @@ func TestCloudComplete(t *testing.T) {
 	}
 	_, err = b.hub.SetVisibility(fork, true)
 	b.must(err)
-	pr = store.PullRequest{Number: 2, Head: evil[:12], HeadRepo: from.UUID, HeadName: fork, Base: strings.Repeat("a", 12), Merged: strings.Repeat("b", 12)}
-	if err := b.host.Complete(t.Context(), b.repo, &pr); !errors.Is(err, store.ErrNotFound) || !strings.HasPrefix(err.Error(), "the newest commit of pull request 2: ") {
+	pr = store.PullRequest{Number: 7, Head: evil[:12], HeadRepo: from.UUID, HeadName: fork, Base: strings.Repeat("a", 12), Merged: strings.Repeat("b", 12)}
+	if err := b.host.Complete(t.Context(), b.repo, &pr); !errors.Is(err, store.ErrNotFound) || !strings.HasPrefix(err.Error(), "the newest commit of pull request 7: ") {
 		t.Errorf("of a fork that cannot be read: %+v %v", pr, err)
+	}
+	// Bitbucket may say so in another way, which is nobody's mistake.
+	b.must(b.hub.Inject(bitbuckettest.Fault{Status: 403}.At("GET", "/repositories/stranger/")))
+	if err := b.host.Complete(t.Context(), b.repo, &pr); !errors.Is(err, store.ErrNotFound) || len(b.refusals()) != 0 {
+		t.Errorf("of a fork that may not be read: %+v %v, told %q", pr, err, b.refusals())
+	}
+	// The repository itself shows the commits of its pull requests.
+	number, _, err := b.hub.OpenPullRequest("octo/shop", bitbuckettest.PullRequest{Head: "stranger:evil", Base: "main", Title: "T", User: "stranger"})
+	b.must(err)
+	if got, err := b.host.PullRequest(t.Context(), b.repo, number); err != nil || got.Head != evil || got.HeadRepo != from.UUID || got.HeadName != "" {
+		t.Errorf("of a fork that cannot be read: %+v %v", got, err)
 	}
 	_, err = b.hub.SetVisibility(fork, false)
 	b.must(err)
@@ -474,6 +485,36 @@ func TestCloudLook(t *testing.T) {
 		if asked := len(b.hub.Requests()) - before; asked != want {
 			t.Errorf("look %d asked %d times", n, asked)
 		}
+	}
+	// One of a fork that cannot be read is asked for once, and one that the repository shows itself is found.
+	private, err := b.hub.AddFork("octo/shop", "hidden")
+	b.must(err)
+	secret := b.commit(private, "topic", "Secret", map[string]string{"f": "5"})
+	number, _, err := b.hub.OpenPullRequest("octo/shop", bitbuckettest.PullRequest{Head: "hidden:topic", Base: "main", Title: "T", User: "hidden"})
+	b.must(err)
+	for n, want := range []int{4, 2} {
+		before = len(b.hub.Requests())
+		if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || !slices.ContainsFunc(s.Pulls, func(p store.PullRequest) bool { return p.Head == secret && p.HeadName == "" }) {
+			t.Errorf("%+v %v", s.Pulls, err)
+		}
+		if asked := len(b.hub.Requests()) - before; asked != want {
+			t.Errorf("look %d asked %d times", n, asked)
+		}
+	}
+	other, err := bitbucket.New(b.host.Config) // which does not know what it was
+	b.must(err)
+	b.must(b.hub.DeleteFork("octo/shop", number))
+	for n, want := range []int{4, 2} {
+		before = len(b.hub.Requests())
+		if s, err := other.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 2 || !s.Part {
+			t.Errorf("%+v %v", s, err)
+		}
+		if asked := len(b.hub.Requests()) - before; asked != want {
+			t.Errorf("look %d after the fork was gone asked %d times", n, asked)
+		}
+	}
+	if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || s.Part {
+		t.Errorf("%+v %v", s, err)
 	}
 	// Many refs come in pages, and too many in part.
 	for n := range 250 {

@@ -106,6 +106,15 @@ func (c *credential) covers(name string) bool {
 	})
 }
 
+// owns reports whether a repository is in a workspace or project of which the credential has some: others are those of forks.
+func (c *credential) owns(name string) bool {
+	owner, _, _ := strings.Cut(name, "/")
+	return slices.ContainsFunc(c.Repositories, func(of string) bool {
+		other, _, _ := strings.Cut(of, "/")
+		return strings.EqualFold(other, owner)
+	})
+}
+
 // Installation gives the number of the credential that is for a repository by its name, 0 for none. It is the same after a restart, and
 // with another token.
 func (h *Host) Installation(repo string) int64 {

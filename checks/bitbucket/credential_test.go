@@ -27,6 +27,8 @@ func TestNewRefuses(t *testing.T) {
 		"no name":             {func(c *Config) { c.Credentials[0].Repositories = []string{"octo"} }, `a credential of bitbucket is for "octo", which is neither WORKSPACE/REPOSITORY nor WORKSPACE/*`},
 		"up":                  {func(c *Config) { c.Credentials[0].Repositories = []string{"octo/.."} }, `a credential of bitbucket is for "octo/..", which is neither WORKSPACE/REPOSITORY nor WORKSPACE/*`},
 		"everything":          {func(c *Config) { c.Credentials[0].Repositories = []string{"*/*"} }, `a credential of bitbucket is for "*/*", which is neither WORKSPACE/REPOSITORY nor WORKSPACE/*`},
+		"no secret":           {func(c *Config) { c.Hook = "https://ci.example.org/webhook/bitbucket" }, "webhooks of bitbucket need a secret: what is not signed is not taken"},
+		"a long secret":       {func(c *Config) { c.HookSecret = strings.Repeat("x", 129) }, "the webhook secret of bitbucket has more than 128 characters, which Bitbucket does not take"},
 		"twice":               {func(c *Config) { c.Credentials = append(c.Credentials, good) }, "two credentials of bitbucket are for octo/shop: leave one out"},
 	} {
 		c := Config{Name: "bitbucket", Web: "https://bitbucket.org", API: "https://api.bitbucket.org/2.0", Credentials: []Credential{good}}

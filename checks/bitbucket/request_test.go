@@ -261,6 +261,53 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestLimitsAreACredentials has one credential wait, and others not.
+func TestLimitsAreACredentials(t *testing.T) {
+	s := script(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "Bearer one" {
+			w.WriteHeader(429)
+		}
+	}, func(c *Config) {
+		c.Credentials = []Credential{{Repositories: []string{"octo/shop"}, Token: "one"}, {Repositories: []string{"octo/site"}, Token: "two"}}
+	})
+	one, two := s.host.credentials[0], s.host.credentials[1]
+	var wait *checks.WaitError
+	for _, pause := range []time.Duration{time.Minute, 2 * time.Minute} { // Bitbucket does not say how long
+		if err := s.host.do(t.Context(), one, http.MethodGet, "/x", nil, nil); !errors.As(err, &wait) || wait.Until.Sub(s.now) != pause {
+			t.Errorf("%v, want to wait %v", err, pause)
+		}
+		if err := s.host.do(t.Context(), two, http.MethodGet, "/x", nil, nil); err != nil {
+			t.Error(err)
+		}
+		if limited := s.host.Limited(); len(limited) != 1 || limited[one.number].IsZero() {
+			t.Errorf("%v", limited)
+		}
+		s.now = s.now.Add(pause)
+	}
+	if a, b := s.host.Account(store.Repo{Name: "octo/shop"}), s.host.Account(store.Repo{Name: "octo/site"}); a == b || a != fmt.Sprint(one.number) {
+		t.Errorf("accounts %s and %s", a, b)
+	}
+}
+
+// TestSkew tells how far the clocks are apart.
+func TestSkew(t *testing.T) {
+	for hours, want := range map[int]string{-1: "this machine's clock is 1h0m0s ahead of Bitbucket's", 1: "this machine's clock is 1h0m0s behind Bitbucket's", 0: ""} {
+		s := script(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Date", time.Now().Add(time.Duration(hours)*time.Hour).UTC().Format(http.TimeFormat))
+			fmt.Fprintf(w, `{"uuid":"{%s}","full_name":"octo/shop"}`, testUUID)
+		}, nil)
+		found := ""
+		for _, f := range s.host.Examine(t.Context()) {
+			if strings.Contains(f.Text, "clock") {
+				found += f.Text
+			}
+		}
+		if got := strings.ReplaceAll(strings.ReplaceAll(found, "59m59s", "1h0m0s"), "1h0m1s", "1h0m0s"); got != want {
+			t.Errorf("%d hours: %q, want %q", hours, found, want)
+		}
+	}
+}
+
 // TestPattern takes what changes out of paths.
 func TestPattern(t *testing.T) {
 	for path, want := range map[string]string{

@@ -94,26 +94,38 @@ func placeOf(r dcRepo) place {
 // identify says where a repository is now: under its name, if that is its own still, or else wherever its credential shows one with
 // its id.
 func (d *dataCenter) identify(ctx context.Context, r store.Repo) (place, error) {
-	key := placeKey(r)
-	now := d.h.Now()
 	d.mu.Lock()
-	p, known := d.places[key]
+	p, known := d.places[placeKey(r)]
 	d.mu.Unlock()
-	if age := now.Sub(p.at); known && age >= 0 && age < placeAge {
+	if age := d.h.Now().Sub(p.at); known && age >= 0 && age < placeAge {
 		return p, p.err
 	}
 	p, err := d.find(ctx, r)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return p, err
 	}
-	p.at, p.err = now, err
+	p.err = err
+	d.remember(r, p)
+	return p, err
+}
+
+// remember keeps where a repository is.
+func (d *dataCenter) remember(r store.Repo, p place) {
+	p.at = d.h.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.places) >= maxPlaces {
 		clear(d.places)
 	}
-	d.places[key] = p
-	return p, err
+	d.places[placeKey(r)] = p
+}
+
+// identifyNow is identify without belief: for what somebody could gain who takes the name of a repository.
+func (d *dataCenter) identifyNow(ctx context.Context, r store.Repo) (place, error) {
+	d.mu.Lock()
+	delete(d.places, placeKey(r))
+	d.mu.Unlock()
+	return d.identify(ctx, r)
 }
 
 func placeKey(r store.Repo) string { return fmt.Sprint(r.Installation, " ", r.ID, " ", r.Name) }
@@ -216,6 +228,7 @@ func (d *dataCenter) ofProject(ctx context.Context, c *credential, key string, e
 func (d *dataCenter) repo(ctx context.Context, c *credential, r dcRepo) store.Repo {
 	made := store.Repo{Forge: d.h.Name, Host: d.h.host(), ID: r.id(), Name: r.name(), CloneURL: d.cloneURL(r.name()), WebURL: d.webURL(r.name()),
 		Private: !r.Public, Installation: c.number}
+	d.remember(made, placeOf(r))
 	made.DefaultBranch = d.defaultBranch(ctx, made)
 	return made
 }

@@ -61,8 +61,14 @@ func (u dcUser) account() store.Account {
 	return store.Account{ID: strconv.FormatInt(u.ID, 10), Login: u.Name, Bot: u.Type == "SERVICE"}
 }
 
-// name is KEY/slug. Data Center takes a key in any case, and shows it in one.
-func (r dcRepo) name() string { return r.Project.Key + "/" + r.Slug }
+// name is KEY/slug, and ~user/slug of a person's own. Data Center takes a key in any case, and shows it in capitals.
+func (r dcRepo) name() string {
+	key := r.Project.Key
+	if strings.HasPrefix(key, "~") {
+		key = strings.ToLower(key)
+	}
+	return key + "/" + r.Slug
+}
 
 func (r dcRepo) id() string {
 	if r.ID <= 0 {
@@ -103,10 +109,14 @@ func (d *dataCenter) pullRequest(ctx context.Context, r store.Repo, number int) 
 // complete has nothing to do where the hashes are full, as Data Center's are.
 func (d *dataCenter) complete(ctx context.Context, r store.Repo, pr *store.PullRequest) error {
 	for _, hash := range []*string{&pr.Head, &pr.Base, &pr.Merged} {
-		if *hash == "" && hash != &pr.Head || store.ValidHash(*hash) {
+		if store.ValidHash(*hash) || *hash == "" && hash != &pr.Head {
 			continue
 		}
-		c, err := d.commit(ctx, r, *hash)
+		var c store.Commit
+		err := fmt.Errorf("%q is no hash of a commit: %w", clip(*hash, 100), store.ErrNotFound)
+		if isHash(*hash) {
+			c, err = d.byHash(ctx, r, *hash)
+		}
 		if err != nil && (hash == &pr.Head || !errors.Is(err, store.ErrNotFound)) {
 			return err
 		}
@@ -140,7 +150,7 @@ func (d *dataCenter) commit(ctx context.Context, r store.Repo, version string) (
 			return c, err
 		}
 	}
-	if hash := strings.ToLower(version); isHex(hash) && len(hash) >= shortestHash {
+	if hash := strings.ToLower(version); isHash(hash) {
 		return d.byHash(ctx, r, hash)
 	}
 	return store.Commit{}, fmt.Errorf("%s has no branch, tag or commit %q: %w", r.Name, version, store.ErrNotFound)
@@ -149,7 +159,10 @@ func (d *dataCenter) commit(ctx context.Context, r store.Repo, version string) (
 // shortestHash is how many digits name a commit at least.
 const shortestHash = 4
 
-func isHex(s string) bool { return s != "" && strings.Trim(s, "0123456789abcdef") == "" }
+// isHash reports whether a text is a hash, in full or its first digits.
+func isHash(s string) bool {
+	return len(s) >= shortestHash && strings.Trim(s, "0123456789abcdef") == ""
+}
 
 // refsOf are the full names that a version may mean, in the order in which they are looked for.
 func refsOf(version string) []string {

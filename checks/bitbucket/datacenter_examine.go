@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
+	"strings"
 
 	"buildsmith/store"
 )
@@ -51,6 +51,9 @@ func (d *dataCenter) examine(ctx context.Context, c *credential, r store.Repo) (
 		say(true, false, "Bitbucket does not know whose the token is: it has expired, was revoked, or is of another kind")
 		return found
 	}
+	if c.Username != "" && !strings.EqualFold(c.Username, who.Login) {
+		say(true, false, "the username is %s in the configuration, and the token is that of %s: git needs the one that it is of", c.Username, who.Login)
+	}
 	if r.ID == "" { // that it can read none is told already
 		return found
 	}
@@ -58,8 +61,8 @@ func (d *dataCenter) examine(ctx context.Context, c *credential, r store.Repo) (
 	for _, need := range d.needs() {
 		err := d.ask(ctx, r, dcRequest{where: need.where, query: need.query, quiet: true}, nil)
 		switch p := (&place{name: r.Name}); {
-		case err == nil, errors.Is(err, store.ErrNotFound) && statusOf(err) == http.StatusNotFound && need.right == licensedUser:
-		case denied(err):
+		case err == nil, errors.Is(err, store.ErrNotFound) && need.right == licensedUser: // there is no such group
+		case denied(err), errors.Is(err, store.ErrNotFound):
 			lacks = true
 			say(!need.note, need.note, "%s lacks %s, which GET %s takes in %s; without it %s", who.Login, need.right, pattern(need.where(p)), r.Name, need.why)
 		default:

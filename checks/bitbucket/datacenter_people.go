@@ -48,7 +48,7 @@ func (d *dataCenter) permission(ctx context.Context, r store.Repo, who store.Acc
 	if who.Login == "" {
 		return store.PermissionNone, nil
 	}
-	at, err := d.identify(ctx, r)
+	at, err := d.identifyNow(ctx, r)
 	if err != nil {
 		return store.PermissionNone, err
 	}

@@ -104,7 +104,7 @@ func dcAnnotations(list []checks.Annotation) (made []dcAnnotation) {
 		id := annotationID(&a)
 		seen[id]++
 		one := dcAnnotation{ID: fmt.Sprintf("%s-%d", id, seen[id]), Path: a.Path, Severity: "LOW", Type: "CODE_SMELL",
-			Message: clipUnits(cmp.Or(strings.Trim(line(a.Title)+": "+checks.Plain(a.Message), ": "), "See the page behind this report"), dcMaxDetails)}
+			Message: clipUnits(cmp.Or(titled(&a), "See the page behind this report"), dcMaxDetails)}
 		switch a.Level {
 		case checks.LevelFailure:
 			one.Severity, one.Type = "HIGH", "BUG"
@@ -119,16 +119,27 @@ func dcAnnotations(list []checks.Annotation) (made []dcAnnotation) {
 	return made
 }
 
+// titled is what an annotation says, its title in front.
+func titled(a *checks.Annotation) string {
+	title, message := line(a.Title), strings.TrimSpace(checks.Plain(a.Message))
+	if title == "" || message == "" {
+		return title + message
+	}
+	return title + ": " + message
+}
+
 // clipUnits shortens text to n characters as Data Center counts them: one beyond the first 65,536 of Unicode counts twice.
 func clipUnits(s string, n int) string {
 	units, cut := 0, 0
-	for i, r := range s {
+	for at := 0; at < len(s); {
+		r, width := utf8.DecodeRuneInString(s[at:])
 		size := max(1, utf16.RuneLen(r))
-		if units+size <= n-1 {
-			cut = i + utf8.RuneLen(r)
-		}
+		at += width
 		if units += size; units > n {
 			return s[:cut] + "…"
+		}
+		if units < n {
+			cut = at
 		}
 	}
 	return s

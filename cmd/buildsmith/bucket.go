@@ -74,11 +74,8 @@ func openBucket(c *Config, config *Bitbucket, secrets []string, log *slog.Logger
 		Page: c.URL + "/builds/", Transport: transport, Log: log, Refused: func(installation int64, text string) { refused(config.Name, b.hostName(), installation, text) }}
 	if config.Deliveries == byWebhook {
 		b.address = c.URL + "/webhook/" + config.Name
-		if config.Hooks == hooksCreate {
-			settings.Hook = b.address
-		}
-		if len(secrets) > 0 {
-			settings.HookSecret = secrets[0]
+		if config.Hooks == hooksCreate && len(secrets) > 0 {
+			settings.Hook, settings.HookSecret = b.address, secrets[0]
 		}
 	}
 	b.host, err = bitbucket.New(settings)

@@ -51,7 +51,7 @@ func openBuckets(c *Config, log *slog.Logger, refused func(forge, host string, i
 	return list, nil
 }
 
-// openBucket gives a Bitbucket. Without secrets it makes no webhooks.
+// openBucket gives a Bitbucket whose deliveries are signed with one of the secrets, the first of which is given to webhooks.
 func openBucket(c *Config, config *Bitbucket, secrets []string, log *slog.Logger, refused func(forge, host string, installation int64, text string)) (*bucket, error) {
 	b := &bucket{config: config, secrets: secrets}
 	transport, err := c.transport()
@@ -74,7 +74,7 @@ func openBucket(c *Config, config *Bitbucket, secrets []string, log *slog.Logger
 		Page: c.URL + "/builds/", Transport: transport, Log: log, Refused: func(installation int64, text string) { refused(config.Name, b.hostName(), installation, text) }}
 	if config.Deliveries == byWebhook {
 		b.address = c.URL + "/webhook/" + config.Name
-		if config.Hooks == hooksCreate && len(secrets) > 0 {
+		if config.Hooks == hooksCreate {
 			settings.Hook, settings.HookSecret = b.address, secrets[0]
 		}
 	}

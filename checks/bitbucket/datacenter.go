@@ -36,7 +36,7 @@ func newDataCenter(h *Host) *dataCenter {
 
 // habits are those of a server that is somebody's own, and limits nothing unless it is told to.
 func (d *dataCenter) habits() checks.Habits {
-	return checks.Habits{Interval: 200 * time.Millisecond, Burst: 20, Annotations: dcMaxAnnotations, ByName: true}
+	return checks.Habits{Interval: 200 * time.Millisecond, Burst: 20, Annotations: maxAnnotated, ByName: true}
 }
 
 // cloneURL has the key of the project in small letters, as Data Center shows it.

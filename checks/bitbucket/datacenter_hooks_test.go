@@ -95,7 +95,7 @@ func TestCenterHooksDenied(t *testing.T) {
 	for name, as401 := range map[string]bool{"told by a 403": false, "told by a 401": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			setup := centerSetup{hook: hookURL, token: bitbuckettest.TokenOptions{Kind: bitbuckettest.RepositoryToken, Repo: centerRepo, Scopes: []string{"REPO_WRITE"}}}
+			setup := centerSetup{hook: hookURL, secret: "secret", token: bitbuckettest.TokenOptions{Kind: bitbuckettest.RepositoryToken, Repo: centerRepo, Scopes: []string{"REPO_WRITE"}}}
 			setup.options.DataCenter.DeniedAs401 = as401
 			c := newCenter(t, setup)
 			err := c.EnsureHooks(t.Context())
@@ -145,7 +145,7 @@ func TestCenterExamine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			setup := centerSetup{hook: hookURL, token: tt.token}
+			setup := centerSetup{hook: hookURL, secret: "secret", token: tt.token}
 			setup.options.DataCenter.Version = tt.version
 			c := newCenter(t, setup)
 			c.must(c.hub.SetProjectPermission("OCTO", "ops", "admin"))
@@ -169,7 +169,7 @@ func TestCenterExamine(t *testing.T) {
 	}
 
 	// A token that is worth nothing any more.
-	c := newCenter(t, centerSetup{hook: hookURL})
+	c := newCenter(t, centerSetup{hook: hookURL, secret: "secret"})
 	c.must(c.hub.Revoke(c.token))
 	list := c.Examine(t.Context())
 	if len(list) != 3 || !strings.Contains(list[1].Text, "the token has expired, was revoked, or is of another kind") || !list[1].Problem || !list[2].Problem {
@@ -177,7 +177,7 @@ func TestCenterExamine(t *testing.T) {
 	}
 
 	// A name for git that is not that of the token.
-	setup := centerSetup{hook: hookURL, token: bitbuckettest.TokenOptions{Kind: bitbuckettest.PersonalToken, User: "ops"}, username: "root"}
+	setup := centerSetup{hook: hookURL, secret: "secret", token: bitbuckettest.TokenOptions{Kind: bitbuckettest.PersonalToken, User: "ops"}, username: "root"}
 	c = newCenter(t, setup)
 	c.must(c.hub.SetProjectPermission("OCTO", "ops", "admin"))
 	list = c.Examine(t.Context())

@@ -63,6 +63,11 @@ func TestCenterRenamed(t *testing.T) {
 	_, err := c.hub.Rename(centerRepo, "greeting")
 	c.must(err)
 	clock.pass(30 * time.Second)
+	// That the list is not to be had does not mean that the repository is gone.
+	c.must(c.hub.Inject(bitbuckettest.Fault{Path: "/projects/OCTO/repos$", Status: http.StatusBadGateway, Times: 3}))
+	if _, err := c.PullRequest(t.Context(), c.repo, number); err == nil || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "status 502") {
+		t.Fatalf("without the list: %v", err)
+	}
 	if pr, err := c.PullRequest(t.Context(), c.repo, number); err != nil || pr.Head != sha {
 		t.Fatalf("by the old name: %+v %v", pr, err)
 	}

@@ -15,7 +15,8 @@ import (
 const largeSkew = 30 * time.Second
 
 // Examine asks what each credential may do, for people to read: whether Bitbucket is there, which kind of token it is, and what does not
-// work for want of a right. How the webhooks stand is told as EnsureHooks found them.
+// work for want of a right. How the webhooks stand is told as EnsureHooks found them, or asked for if
+// it was not called.
 func (h *Host) Examine(ctx context.Context) []Finding {
 	if len(h.credentials) == 0 {
 		return []Finding{{About: h.host(), Text: "no credential is configured: nothing of this Bitbucket is built", Problem: true}}
@@ -37,6 +38,9 @@ func (h *Host) Examine(ctx context.Context) []Finding {
 		if err := hooked[name]; err != nil {
 			list = append(list, Finding{Installation: h.Installation(name), About: name, Text: err.Error(), Problem: true})
 		}
+	}
+	if h.Hook != "" && len(hooked) == 0 {
+		list = append(list, h.findHooks(ctx, repos)...)
 	}
 	if h.Hook == "" {
 		list = append(list, Finding{About: h.host(), Note: true, Text: "no webhook is made, since no public address of this server is configured: what happens is found by looking every now and then"})

@@ -22,9 +22,29 @@ func said(list []bitbucket.Finding) string {
 // TestCloudExamine takes the scopes away one by one, and finds what is missing, the endpoint that refused, and what does not work.
 func TestCloudExamine(t *testing.T) {
 	all := []string{"repository", "pullrequest", "webhook", "repository:admin"}
+	const fine = "octo/shop|false|true|an access token; repositories: 1"
+	for _, tt := range []struct {
+		hook *bitbuckettest.Hook
+		want string
+	}{
+		{nil, "\nocto/shop|false|true|no webhook delivers to " + hookAddress + "; the server makes it when it starts"},
+		{&bitbuckettest.Hook{URL: hookAddress, Secret: "s", Events: []string{"repo:push"}}, "\nocto/shop|false|true|the webhook to " + hookAddress + " is switched off; the server switches it on when it starts"},
+		{&bitbuckettest.Hook{URL: hookAddress, Active: true, Events: []string{"repo:push"}}, "\nocto/shop|false|true|the webhook to " + hookAddress + " has no secret; the server gives it one when it starts"},
+		{&bitbuckettest.Hook{URL: hookAddress, Active: true, Secret: "s", Events: []string{"repo:push"}}, ""},
+	} {
+		b := newBench(t, hooked)
+		if tt.hook != nil {
+			_, err := b.hub.AddHook("octo/shop", *tt.hook)
+			b.must(err)
+		}
+		if got := said(b.host.Examine(t.Context())); got != fine+tt.want || b.host.Writes.Load() != 0 {
+			t.Errorf("%s\nwant\n%s", got, fine+tt.want)
+		}
+	}
 	b := newBench(t, hooked)
-	if got, want := said(b.host.Examine(t.Context())), "octo/shop|false|true|an access token; repositories: 1"; got != want {
-		t.Errorf("%s\nwant\n%s", got, want)
+	b.must(b.host.EnsureHooks(t.Context()))
+	if got := said(b.host.Examine(t.Context())); got != fine {
+		t.Errorf("%s\nwant\n%s", got, fine)
 	}
 	for missing, want := range map[string]string{
 		"pullrequest":      "octo/shop|true|false|the scope pullrequest is missing (GET /repositories/octo/…/pullrequests: status 403, ",

@@ -25,6 +25,16 @@ func call(t *testing.T, want int, args ...string) string {
 	return forgetest.Program(run).Call(t, want, args...)
 }
 
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	forgetest.WaitFor(t, what, holds)
+}
+
+func git(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	forgetest.MustGit(t, dir, args...)
+}
+
 func TestServe(t *testing.T) {
 	got := make(chan string, 20)
 	bot := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +53,7 @@ func TestServe(t *testing.T) {
 		t.Helper()
 		return call(t, 0, append([]string{"get", "-at", at}, args...)...)
 	}
-	forgetest.WaitFor(t, "the words to begin with", func() bool { return strings.Contains(out.String(), "git clone") })
+	waitFor(t, "the words to begin with", func() bool { return strings.Contains(out.String(), "git clone") })
 	token, err := os.ReadFile(filepath.Join(data, "token"))
 	if err != nil {
 		t.Fatal(err)
@@ -56,16 +66,16 @@ func TestServe(t *testing.T) {
 	_, rest, _ := strings.Cut(out.String(), "git clone ")
 	address, _, _ := strings.Cut(rest, "\n")
 	work := filepath.Join(t.TempDir(), "work")
-	forgetest.MustGit(t, ".", "clone", "--quiet", address, work)
+	git(t, ".", "clone", "--quiet", address, work)
 	if _, err := os.Stat(filepath.Join(work, "buildspec.yml")); err != nil {
 		t.Error(err)
 	}
-	forgetest.MustGit(t, work, "commit", "--quiet", "--allow-empty", "--message=empty")
-	forgetest.MustGit(t, work, "push", "--quiet", "origin", "HEAD")
+	git(t, work, "commit", "--quiet", "--allow-empty", "--message=empty")
+	git(t, work, "push", "--quiet", "origin", "HEAD")
 	if event := <-got; event != "repo:push" {
 		t.Errorf("the bot got %s", event)
 	}
-	forgetest.WaitFor(t, "the delivery on the screen", func() bool { return strings.Contains(out.String(), "repo:push: OK (202)") })
+	waitFor(t, "the delivery on the screen", func() bool { return strings.Contains(out.String(), "repo:push: OK (202)") })
 
 	// The client.
 	var app struct{ URL, Flavor, Token, Kind string }
@@ -109,7 +119,7 @@ func TestServe(t *testing.T) {
 	if err != nil || len(states) != 1 || states[0]["name"] != "n" || states[0]["state"] != "STOPPED" || states[0]["title"] != "d" || states[0]["key"] != "k" {
 		t.Errorf("the states are %v, %v", states, err)
 	}
-	forgetest.WaitFor(t, "the status on the screen", func() bool { return strings.Contains(out.String(), "status   octo/hello "+made.SHA[:7]) })
+	waitFor(t, "the status on the screen", func() bool { return strings.Contains(out.String(), "status   octo/hello "+made.SHA[:7]) })
 	var other struct{ Token string }
 	if err := json.Unmarshal([]byte(do("token", "kind=repository", "repo=octo/hello", "scopes=webhook account")), &other); err != nil || status(other.Token) != http.StatusForbidden {
 		t.Errorf("a token without the scope: %+v, %v", other, err)
@@ -128,7 +138,7 @@ func TestServe(t *testing.T) {
 	if resp, err := http.Get(at + "/2.0/nonsense"); err != nil || resp.StatusCode != http.StatusNotFound {
 		t.Errorf("nonsense: %v, %v", resp, err)
 	}
-	forgetest.WaitFor(t, "the violation on the screen", func() bool { return strings.Contains(out.String(), "WRONG    GET /nonsense: ") })
+	waitFor(t, "the violation on the screen", func() bool { return strings.Contains(out.String(), "WRONG    GET /nonsense: ") })
 	stop()
 	if !strings.Contains(out.String(), "1 requests were not what Bitbucket takes.") {
 		t.Errorf("the last words: %s", out)
@@ -141,8 +151,8 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := filepath.Join(t.TempDir(), "again")
-	forgetest.MustGit(t, ".", "clone", "--quiet", strings.Replace(at, "http://", "http://octo:"+user.Token+"@", 1)+"/octo/hello.git", again)
-	forgetest.MustGit(t, again, "merge-base", "--is-ancestor", "HEAD~1", "HEAD")
+	git(t, ".", "clone", "--quiet", strings.Replace(at, "http://", "http://octo:"+user.Token+"@", 1)+"/octo/hello.git", again)
+	git(t, again, "merge-base", "--is-ancestor", "HEAD~1", "HEAD")
 }
 
 func TestWrongUse(t *testing.T) {

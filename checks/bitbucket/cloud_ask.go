@@ -129,7 +129,7 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string,
 	if hash, ok := a.known.full(r.ID, short); ok {
 		return hash, nil
 	}
-	found, err := a.named(ctx, r, "/commit/"+short)
+	found, err := a.commitAt(ctx, r, "/commit/"+short)
 	if errors.Is(err, store.ErrNotFound) {
 		a.known.missed(r.ID, short, a.Now())
 	}
@@ -143,8 +143,8 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string,
 	return found.Hash, nil
 }
 
-// named asks for the commit at an address.
-func (a cloud) named(ctx context.Context, r store.Repo, path string) (store.Commit, error) {
+// commitAt asks for the commit at an address.
+func (a cloud) commitAt(ctx context.Context, r store.Repo, path string) (store.Commit, error) {
 	var got struct {
 		Hash, Message string
 		Target        struct{ Hash, Message string } // of a ref
@@ -189,7 +189,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 			if err != nil {
 				return store.Commit{}, err
 			}
-			return a.named(ctx, headOf(r, &pr), "/commit/"+pr.Head)
+			return a.commitAt(ctx, headOf(r, &pr), "/commit/"+pr.Head)
 		}
 	}
 	if version == "" {
@@ -199,7 +199,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 		}
 		version = "heads/" + branch
 	} else if store.ValidHash(version) {
-		return a.named(ctx, r, "/commit/"+version)
+		return a.commitAt(ctx, r, "/commit/"+version)
 	}
 	missing := fmt.Errorf("%.200q: %w", version, store.ErrNotFound)
 	for _, ref := range store.NamedRefs(version, "") {
@@ -210,7 +210,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 		missing = err
 	}
 	if shortHash.MatchString(version) {
-		commit, err := a.named(ctx, r, "/commit/"+version)
+		commit, err := a.commitAt(ctx, r, "/commit/"+version)
 		if err == nil && !strings.HasPrefix(commit.Hash, version) {
 			err = missing
 		}
@@ -230,9 +230,9 @@ func headOf(r store.Repo, pr *store.PullRequest) store.Repo {
 // ref gives the commit of heads/<branch> or tags/<tag>.
 func (a cloud) ref(ctx context.Context, r store.Repo, name string) (store.Commit, error) {
 	if branch, ok := strings.CutPrefix(name, "heads/"); ok {
-		return a.named(ctx, r, "/refs/branches/"+escape(branch))
+		return a.commitAt(ctx, r, "/refs/branches/"+escape(branch))
 	}
-	return a.named(ctx, r, "/refs/tags/"+escape(strings.TrimPrefix(name, "tags/")))
+	return a.commitAt(ctx, r, "/refs/tags/"+escape(strings.TrimPrefix(name, "tags/")))
 }
 
 // mainBranch is the default branch of a repository.
@@ -261,7 +261,7 @@ func (a cloud) fileID(ctx context.Context, r store.Repo, commit, path string) (s
 	got, err := a.read(ctx, r, "/src/"+url.PathEscape(commit)+"/"+escape(path), nil)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		if _, err := a.named(ctx, r, "/commit/"+url.PathEscape(commit)); err != nil {
+		if _, err := a.commitAt(ctx, r, "/commit/"+url.PathEscape(commit)); err != nil {
 			return "", err
 		}
 		return "", nil
@@ -327,7 +327,7 @@ func (a cloud) owns(ctx context.Context, r store.Repo, version, commit string) (
 		if tip, err = a.ref(ctx, r, "heads/"+branch); err == nil {
 			// By hashes: a branch may be called anything.
 			var base store.Commit
-			base, err = a.named(ctx, r, "/merge-base/"+commit+".."+tip.Hash)
+			base, err = a.commitAt(ctx, r, "/merge-base/"+commit+".."+tip.Hash)
 			if err == nil {
 				return base.Hash == commit, nil
 			}

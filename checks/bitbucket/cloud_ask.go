@@ -83,9 +83,10 @@ func (a cloud) pullRequest(ctx context.Context, r store.Repo, number int) (store
 // those of its pull requests as well, and is asked for everything then.
 func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest) error {
 	head := headOf(r, pr)
-	hash, err := a.resolve(ctx, head, pr.Head)
+	ours := pr.HeadRepo == r.ID
+	hash, err := a.newest(ctx, head, pr, ours || pr.HeadName != "")
 	if head.ID != r.ID && errors.Is(err, store.ErrNotFound) {
-		if hash, err = a.resolve(ctx, r, pr.Head); err == nil {
+		if hash, err = a.resolve(ctx, r, pr.Head, false); err == nil {
 			pr.HeadName = ""
 		}
 	}
@@ -107,7 +108,7 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 		if *of == "" {
 			continue
 		}
-		hash, err := a.resolve(ctx, r, *of)
+		hash, err := a.resolve(ctx, r, *of, true)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("the commits of pull request %d: %w", pr.Number, err)
 		}
@@ -118,8 +119,26 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 
 var shortHash = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 
-// resolve gives the full hash of a shortened one.
-func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string, error) {
+// newest gives the full hash of a pull request's newest commit. The branch that it comes from is asked for first: only who may write there
+// decides on what it holds, while a hash may be made to begin like another. Nothing else is remembered of what is not in own.
+func (a cloud) newest(ctx context.Context, r store.Repo, pr *store.PullRequest, own bool) (string, error) {
+	branch, ok := strings.CutPrefix(pr.HeadRef, "refs/heads/")
+	if _, known := a.known.full(r.ID, pr.Head); !own || !ok || known || !store.ValidRef(pr.HeadRef) || !shortHash.MatchString(pr.Head) || store.ValidHash(pr.Head) {
+		return a.resolve(ctx, r, pr.Head, own)
+	}
+	tip, err := a.ref(ctx, r, "heads/"+branch)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	if !strings.HasPrefix(tip.Hash, pr.Head) { // it has moved on, or is gone
+		return a.resolve(ctx, r, pr.Head, own)
+	}
+	a.known.resolved(r.ID, pr.Head, tip.Hash)
+	return tip.Hash, nil
+}
+
+// resolve gives the full hash of a shortened one. It is remembered unless it may be that of a fork.
+func (a cloud) resolve(ctx context.Context, r store.Repo, short string, own bool) (string, error) {
 	if store.ValidHash(short) {
 		return short, nil
 	}
@@ -139,7 +158,9 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string,
 	if !strings.HasPrefix(found.Hash, short) {
 		return "", fmt.Errorf("Bitbucket gives commit %s for %s", found.Hash, short)
 	}
-	a.known.resolved(r.ID, short, found.Hash)
+	if own {
+		a.known.resolved(r.ID, short, found.Hash)
+	}
 	return found.Hash, nil
 }
 

@@ -120,7 +120,7 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 var shortHash = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 
 // newest gives the full hash of a pull request's newest commit. The branch that it comes from is asked for first: only who may write there
-// decides on what it holds, while a hash may be made to begin like another. Nothing else is remembered of what is not in own.
+// decides on what it holds, while a hash may be made to begin like another. own says that r is the repository that it comes from.
 func (a cloud) newest(ctx context.Context, r store.Repo, pr *store.PullRequest, own bool) (string, error) {
 	branch, ok := strings.CutPrefix(pr.HeadRef, "refs/heads/")
 	if _, known := a.known.full(r.ID, pr.Head); !own || !ok || known || !store.ValidRef(pr.HeadRef) || !shortHash.MatchString(pr.Head) || store.ValidHash(pr.Head) {

@@ -177,6 +177,24 @@ func TestCloudComplete(t *testing.T) {
 	b.must(err)
 	evil := b.commit(fork, "evil", "Evil", map[string]string{"f": "4"})
 
+	// The branch says what the newest commit is. Where it has moved on, the hash does.
+	h, err := bitbucket.New(b.host.Config)
+	b.must(err)
+	for _, tt := range []struct {
+		ref, head, full  string
+		branches, hashes int
+	}{{"refs/heads/feature", head[:12], head, 1, 0}, {"refs/heads/main", b.sha[:12], b.sha, 1, 0}, {"refs/heads/feature", b.sha[:11], b.sha, 1, 1}, {"refs/heads/gone", b.sha[:10], b.sha, 1, 1}} {
+		branches, hashes := b.hub.Count("GET", "/repositories/{workspace}/{repo_slug}/refs/branches/{name}"), b.hub.Count("GET", "/repositories/{workspace}/{repo_slug}/commit/{commit}")
+		pr := store.PullRequest{Number: 1, Head: tt.head, HeadRef: tt.ref, HeadRepo: b.repo.ID}
+		if err := h.Complete(t.Context(), b.repo, &pr); err != nil || pr.Head != tt.full {
+			t.Errorf("%s in %s: %+v %v", tt.head, tt.ref, pr, err)
+		}
+		branches, hashes = b.hub.Count("GET", "/repositories/{workspace}/{repo_slug}/refs/branches/{name}")-branches, b.hub.Count("GET", "/repositories/{workspace}/{repo_slug}/commit/{commit}")-hashes
+		if branches != tt.branches || hashes != tt.hashes {
+			t.Errorf("%s in %s: %d questions for branches, %d for hashes", tt.head, tt.ref, branches, hashes)
+		}
+	}
+
 	pr := store.PullRequest{Number: 1, Head: head[:12], HeadRepo: b.repo.ID, Base: b.sha[:12], Merged: ""}
 	if err := b.host.Complete(t.Context(), b.repo, &pr); err != nil || pr.Head != head || pr.Base != b.sha || pr.Merged != "" {
 		t.Errorf("%+v %v", pr, err)
@@ -377,7 +395,7 @@ func TestCloudLook(t *testing.T) {
 	secret := b.commit(private, "topic", "Secret", map[string]string{"f": "5"})
 	number, _, err := b.hub.OpenPullRequest("octo/shop", bitbuckettest.PullRequest{Head: "hidden:topic", Base: "main", Title: "T", User: "hidden"})
 	b.must(err)
-	for n, want := range []int{4, 2} {
+	for n, want := range []int{5, 2} {
 		before = len(b.hub.Requests())
 		if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || !slices.ContainsFunc(s.Pulls, func(p store.PullRequest) bool { return p.Head == secret && p.HeadName == "" }) {
 			t.Errorf("%+v %v", s.Pulls, err)

@@ -60,7 +60,9 @@ func (d *dataCenter) webURL(name string) string {
 	return d.h.Web + owner + "/repos/" + url.PathEscape(slug)
 }
 
-func (d *dataCenter) cloneUser(c *credential) string { return cmp.Or(c.Username, "x-token-auth") }
+// cloneUser implements api: every token is good as a Bearer token, and not every one as a password.
+// https://confluence.atlassian.com/bitbucketserver/http-access-tokens-939515499.html
+func (d *dataCenter) cloneUser(c *credential) string { return c.Username }
 
 // basic is empty: every token is a Bearer token.
 func (d *dataCenter) basic(*credential) string { return "" }

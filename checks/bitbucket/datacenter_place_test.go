@@ -213,12 +213,13 @@ func TestCenterCloneHeader(t *testing.T) {
 	}{
 		"of a repository": {bitbuckettest.TokenOptions{Kind: bitbuckettest.RepositoryToken, Repo: centerRepo, Scopes: []string{"REPO_READ"}}, ""},
 		"of a project":    {bitbuckettest.TokenOptions{Kind: bitbuckettest.ProjectToken, Project: "OCTO", Scopes: []string{"REPO_READ"}}, ""},
-		"of a person":     {bitbuckettest.TokenOptions{Kind: bitbuckettest.PersonalToken, User: "ops", Scopes: []string{"REPO_READ"}}, "ops"},
+		"of a person":     {bitbuckettest.TokenOptions{Kind: bitbuckettest.PersonalToken, User: "ops", Scopes: []string{"REPO_READ"}}, ""},
+		"with a name":     {bitbuckettest.TokenOptions{Kind: bitbuckettest.PersonalToken, User: "ops", Scopes: []string{"REPO_READ"}}, "ops"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			setup := centerSetup{token: tt.token, username: tt.username}
-			setup.options.DataCenter.Context = "/bitbucket"
+			setup.options.DataCenter.Context, setup.options.DataCenter.BearerOnly = "/bitbucket", tt.username == ""
 			c := newCenter(t, setup)
 			c.must(c.hub.SetPermission(centerRepo, "ops", "read"))
 			header, revoke, err := c.CloneHeader(t.Context(), c.repo)

@@ -53,7 +53,7 @@ func (a cloud) examine(ctx context.Context, c *credential, r store.Repo) (list [
 		}
 	}
 	if len(scopes) > 0 {
-		find(Finding{Note: true, Text: "its scopes are " + strings.Join(scopes, ", ")})
+		find(Finding{Text: "its scopes are " + strings.Join(scopes, ", ")})
 	}
 	for i, n := range cloudNeeds {
 		right := "the scope " + n.scope

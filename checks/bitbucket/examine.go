@@ -42,9 +42,6 @@ func (h *Host) Examine(ctx context.Context) []Finding {
 	if h.Hook != "" && len(hooked) == 0 {
 		list = append(list, h.findHooks(ctx, repos)...)
 	}
-	if h.Hook == "" {
-		list = append(list, Finding{About: h.host(), Note: true, Text: "no webhook is made, since no public address of this server is configured: what happens is found by looking every now and then"})
-	}
 	if skew, _ := h.Skew(); skew.Abs() > largeSkew {
 		word := "ahead of"
 		if skew < 0 {
@@ -77,7 +74,7 @@ func (h *Host) examineOne(ctx context.Context, c *credential, repos []store.Repo
 	case h.DataCenter:
 		kind = "an HTTP access token"
 	}
-	list = append(list, Finding{Installation: c.number, About: c.title(), Text: fmt.Sprintf("%s; repositories: %d", kind, count), Note: true})
+	list = append(list, Finding{Installation: c.number, About: c.title(), Text: fmt.Sprintf("%s; repositories: %d", kind, count)})
 	for _, name := range slices.Sorted(maps.Keys(unread)) {
 		if slices.ContainsFunc(c.Repositories, func(of string) bool { return strings.EqualFold(of, name) }) {
 			list = append(list, Finding{Installation: c.number, About: name, Text: fmt.Sprintf("it cannot be read: %v", unread[name]), Problem: true})

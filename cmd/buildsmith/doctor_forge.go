@@ -52,8 +52,11 @@ func (d *doctor) bitbucket(ctx context.Context, c *Config, config *Bitbucket) {
 		}
 		say(config.Name, "%s: %s", f.About, f.Text)
 	}
-	if config.Deliveries == byPoll {
+	switch {
+	case config.Deliveries == byPoll:
 		d.well(config.Name, "webhooks: none are needed; the repositories are looked at every minute")
+	case config.Hooks == hooksManual:
+		d.note(config.Name, "webhooks: people make them, for %s, with the secret of webhook-secrets", b.address)
 	}
 	d.address(ctx, c, config.Deliveries, b.kind())
 }

@@ -40,13 +40,19 @@ func TestDocsOfCost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inAnHour := 6*(list+look) + 6*(list+hooks) + 6*(list+rights)
-	polled := 60*(list+look) + 6*(list+rights)
-	if inAnHour != 60 || polled != 210 || 60*(1+2*7)+30 > 1000 || 60*(1+2*8)+30 <= 1000 {
-		t.Errorf("%d in an hour, or %d", inAnHour, polled)
+	perHour := b.host.LooksPerHour()
+	named := func(n int, polled bool) int { // requests in an hour for repositories that a credential names
+		rounds, hooked := 6, 6*n*(list+hooks)
+		if polled {
+			rounds, hooked = 60, 0
+		}
+		return rounds*n*list + min(rounds*n, perHour)*look + hooked + 6*(n*list+rights)
+	}
+	if named(1, false) != 60 || named(1, true) != 210 || named(10, true) > 1000 || named(11, true) <= 1000 || named(28, false) > 1000 || named(29, false) <= 1000 || perHour != 150 {
+		t.Errorf("%d in an hour, or %d", named(1, false), named(1, true))
 	}
 	for _, said := range []string{"\n| the list of repositories | 1 ", "\n| a look, of each repository | 2,", "\n| webhooks, of each repository | 1 |", "\n| rights, of each credential | 4 |",
-		"That is 60 in an hour for one repository, or 210 with `poll`.", "Its look takes 3"} {
+		"That is 60 in an hour for one repository, or 210 with `poll`.", "its look takes 3"} {
 		if !strings.Contains(strings.Join(strings.Fields(string(text)), " "), strings.TrimSpace(said)) {
 			t.Errorf("docs/bitbucket.md does not say %q", said)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -58,5 +59,63 @@ func TestBucketGivesBuildsNothing(t *testing.T) {
 		if c != nil || revoke != nil || err != nil {
 			t.Errorf("%s: %+v, %v", kind, c, err)
 		}
+	}
+}
+
+// TestCredentialsOfOtherRepositories configures another repository beside the one that a credential is for, which makes it another credential:
+// what was built by the former is told by this one. A credential for something else takes nothing over.
+func TestCredentialsOfOtherRepositories(t *testing.T) {
+	b := aBucket(t, kindCloud)
+	s, err := store.Open(t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var repos []store.Repo
+	for n, name := range []string{"acme/shop", "labs/shop"} {
+		repos = append(repos, store.Repo{Forge: "bitbucket", Host: "git.example.org", ID: string(rune('1' + n)), Name: name, Installation: 7})
+	}
+	repos = append(repos, store.Repo{Forge: "another", Host: "git.example.org", ID: "3", Name: "acme/shop", Installation: 7})
+	if err := s.Update(func(tx *store.Tx) error {
+		for _, r := range repos {
+			if _, err := tx.Repo(r); err != nil {
+				return err
+			}
+			if _, err := tx.Project(r, ""); err != nil {
+				return err
+			}
+		}
+		if err := tx.ChangeInstallation("bitbucket", "git.example.org", 7, func(i *store.Installation) { i.Account = "acme/shop" }); err != nil {
+			return err
+		}
+		return b.keepCredentials(tx)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	now := b.host.Installation("acme/shop")
+	for n, want := range []int64{now, 7, 7} {
+		if err := s.View(func(tx *store.Tx) error {
+			state, err := tx.RepoState(repos[n].Key())
+			if err != nil {
+				return err
+			}
+			projects, err := tx.ProjectsOf(repos[n], 10)
+			if state.Repo.Installation != want || len(projects) != 1 || projects[0].Repo.Installation != want {
+				t.Errorf("%s at %s is reached by %d, want %d; projects %+v", repos[n].Name, repos[n].Forge, state.Repo.Installation, want, projects)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.View(func(tx *store.Tx) error {
+		former, _, err := tx.Installation("bitbucket", "git.example.org", 7)
+		there, ok, thereErr := tx.Installation("bitbucket", "git.example.org", now)
+		if !former.Removed || !ok || there.Removed {
+			t.Errorf("%+v, %+v", former, there)
+		}
+		return errors.Join(err, thereErr)
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

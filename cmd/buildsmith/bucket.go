@@ -154,7 +154,7 @@ func (b *bucket) plain() bool { return strings.HasPrefix(b.config.URL, "http://"
 func (b *bucket) source() webhook.Source {
 	from := frombitbucket.Config{Name: b.config.Name, Host: b.hostName(), Web: b.config.URL, DataCenter: b.config.Kind == kindDataCenter, Secrets: b.secrets,
 		Installation: b.host.Installation}
-	return webhook.Source{Name: b.config.Name, Host: b.hostName(), Verify: from.Verify, Hello: from.Hello, Identify: from.Identify, Decode: from.Decode, Forge: b.host,
+	return webhook.Source{Name: b.config.Name, Host: b.hostName(), Verify: from.Verify, Hello: from.Hello, Identify: from.Identify, Decode: from.Decode, Organization: from.Organization, Forge: b.host,
 		PullByCommit: true, Fetch: b.config.Deliveries == byPoll}
 }
 

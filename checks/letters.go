@@ -172,9 +172,9 @@ func (r *Reporter) open(look *reading, s store.Subject) (file dossier, err error
 	}
 	switch {
 	case state.Gone:
-		file.gone = "the repository was deleted, or taken from the App"
+		file.gone = "the repository was deleted, or may not be seen from here any longer"
 	case installation.Removed:
-		file.gone = "the App is no longer installed there"
+		file.gone = "what it was reached by is gone: the App was uninstalled, or the credential is not configured any longer"
 	}
 	if file.told, err = look.toldOf(s.ID()); err != nil || s.Reply != nil {
 		return file, err

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Limits is what a forge has said of when it takes requests, by the number of what shares a limit there, such as an installation. It
-// may be used at the same time from everywhere.
+// Limits is what a forge has said of when it takes requests, by the number of what shares a limit there, such as an installation or a credential.
+// It may be used at the same time from everywhere.
 type Limits struct {
 	Of  string           // what an error says: GitHub limits the requests of installation
 	Now func() time.Time // time.Now if it is nil

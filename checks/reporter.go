@@ -28,7 +28,7 @@ type Publisher interface {
 	Find(ctx context.Context, r store.Repo, report *Report) (remote string, err error)
 	// Has reports whether the forge has a place for reports of a kind. Others are not made.
 	Has(kind Kind) bool
-	// Account names what shares one budget of requests, such as the installation of an App.
+	// Account names what shares one budget of requests, such as the installation of an App, or a credential.
 	Account(r store.Repo) string
 	// Habits are how the forge takes reports.
 	Habits() Habits

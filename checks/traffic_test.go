@@ -161,10 +161,10 @@ func TestPresentName(t *testing.T) {
 // the reason, and what is not final waits for it to come back.
 func TestGoneRepository(t *testing.T) {
 	for reason, change := range map[string]func(tx *store.Tx, r store.Repo, gone bool) error{
-		"the repository was deleted, or taken from the App": func(tx *store.Tx, r store.Repo, gone bool) error {
+		"the repository was deleted, or may not be seen from here any longer": func(tx *store.Tx, r store.Repo, gone bool) error {
 			return tx.ChangeRepo(r.Key(), func(s *store.RepoState) { s.Gone = gone })
 		},
-		"the App is no longer installed there": func(tx *store.Tx, r store.Repo, gone bool) error {
+		"what it was reached by is gone: the App was uninstalled, or the credential is not configured any longer": func(tx *store.Tx, r store.Repo, gone bool) error {
 			return tx.ChangeInstallation(r.Forge, r.Host, r.Installation, func(i *store.Installation) { i.Removed = gone })
 		},
 	} {

@@ -24,7 +24,7 @@ type RepoState struct {
 	Epoch int // raised to make every link given out so far worthless
 
 	Archived bool `json:",omitempty"` // the forge takes no changes of it
-	Gone     bool `json:",omitempty"` // it was deleted, or taken from the App
+	Gone     bool `json:",omitempty"` // it was deleted, or may not be seen from here any longer
 	// Took is the key of the repository that had the name before, if that was there still when this one took it.
 	Took string `json:",omitempty"`
 	// Checks are the names of the checks of builds that it ever had, with the keys of their projects: branch protection may wait

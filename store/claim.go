@@ -20,7 +20,7 @@ type turn struct {
 	priority     int
 	limit        int    // builds of the project that may run at a time; 0 for any number
 	end          int64  // when the build has waited too long, in Unix nanoseconds; 0 for never
-	installation string // key of the App's installation; empty for none
+	installation string // key of the Installation; empty for none
 	project      string // key
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"slices"
 	"time"
 )
@@ -59,4 +60,27 @@ func (tx *Tx) Installations() ([]Installation, error) {
 		return 1
 	})
 	return list, err
+}
+
+// Reassign has every known repository of a forge reached by what of gives for it, unless that is 0: another one, if what a forge is reached
+// by was configured otherwise.
+func (tx *Tx) Reassign(forge, host string, of func(Repo) int64) error {
+	var list []Repo
+	err := tx.bucket(bucketRepos).ForEach(func(key, _ []byte) error {
+		state, _, err := get[RepoState](tx, bucketRepos, key)
+		r := state.Repo
+		if r.Forge != forge || r.Host != host || r.ID == "" {
+			return err
+		}
+		if id := of(r); id != 0 && id != r.Installation {
+			r.Installation = id
+			list = append(list, r)
+		}
+		return err
+	})
+	for _, r := range list {
+		_, kept := tx.Repo(r)
+		err = errors.Join(err, kept)
+	}
+	return err
 }

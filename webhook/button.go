@@ -344,7 +344,7 @@ func closedRepo(tx *store.Tx, r store.Repo) (string, error) {
 	case err != nil:
 		return "", err
 	case state.Gone:
-		return fmt.Sprintf("%s is gone, or the App may not see it any longer", r.Name), nil
+		return fmt.Sprintf("%s is gone, or may not be seen from here any longer", r.Name), nil
 	case state.Archived:
 		return fmt.Sprintf("%s is archived", r.Name), nil
 	}

@@ -59,7 +59,7 @@ type Event struct {
 	Removed      []store.Repo       // of InstallationChanged: repositories that it may see no longer
 }
 
-// What may happen to a repository: GitHub's words.
+// What may happen to a repository: GitHub's words, for every forge.
 const (
 	RepoRenamed     = "renamed"
 	RepoTransferred = "transferred"
@@ -70,7 +70,7 @@ const (
 	RepoPublicized  = "publicized"
 )
 
-// What may happen to an installation: GitHub's words.
+// What may happen to an installation of GitHub's App: GitHub's words.
 const (
 	InstallationCreated     = "created"
 	InstallationDeleted     = "deleted"

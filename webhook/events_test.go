@@ -346,7 +346,7 @@ func TestRepositoryChanges(t *testing.T) {
 			if (len(started.Builds) == 0) != want.stopped || (len(retried.Builds) == 0) != want.stopped {
 				t.Errorf("%+v %+v", started, retried)
 			}
-			if why := map[string]string{RepoArchived: "octo/store is archived", RepoDeleted: "octo/store is gone, or the App may not see it any longer"}[change]; started.Reason != why || retried.Reason != why {
+			if why := map[string]string{RepoArchived: "octo/store is archived", RepoDeleted: "octo/store is gone, or may not be seen from here any longer"}[change]; started.Reason != why || retried.Reason != why {
 				t.Errorf("%+v %+v", started, retried)
 			}
 			d.deliver(Event{Kind: RepoChanged, Repo: after, Sender: alice, Change: RepoUnarchived})

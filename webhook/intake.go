@@ -237,7 +237,9 @@ func (i *Intake) decode(d store.Delivery) (p *pending) {
 	} else if source := i.source(d.Forge); source == nil {
 		err = fmt.Errorf("forge %s is no longer configured", d.Forge)
 	} else if strings.HasPrefix(d.Event, foundPrefix) {
-		p.event, err = decodeFinding(d, body)
+		if p.event, err = decodeFinding(d, body); err == nil && source.Organization != nil {
+			p.event.Organization = source.Organization(p.event.Repo)
+		}
 	} else {
 		p.event, err = source.Decode(d.Event, body)
 	}

@@ -99,7 +99,9 @@ type Source struct {
 	Identify func(h http.Header) (id, event string)
 	// Decode says what a delivery means. It asks nobody. An error means that it can mean nothing.
 	Decode func(event string, body []byte) (Event, error)
-	Forge  Forge
+	// Organization gives Event.Organization of what is found by looking. It is nil for a forge that is not looked at, or has none.
+	Organization func(r store.Repo) string
+	Forge        Forge
 	// PullByCommit says that CODEBUILD_SOURCE_VERSION of a pull request's build is its commit, as CodeBuild has it at this forge.
 	PullByCommit bool
 	// Fetch is for a forge that cannot reach the server: its deliveries are fetched, or all is found by looking. The Forge must be a

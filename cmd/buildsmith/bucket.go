@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -153,7 +154,7 @@ func (b *bucket) plain() bool { return strings.HasPrefix(b.config.URL, "http://"
 func (b *bucket) source() webhook.Source {
 	from := frombitbucket.Config{Name: b.config.Name, Host: b.hostName(), Web: b.config.URL, DataCenter: b.config.Kind == kindDataCenter, Secrets: b.secrets,
 		Installation: b.host.Installation}
-	return webhook.Source{Name: b.config.Name, Host: b.hostName(), Verify: from.Verify, Hello: from.Hello, Identify: from.Identify, Decode: from.Decode, Forge: b.host,
+	return webhook.Source{Name: b.config.Name, Host: b.hostName(), Verify: from.Verify, Hello: from.Hello, Identify: from.Identify, Decode: from.Decode, Organization: from.Organization, Forge: b.host,
 		PullByCommit: true, Fetch: b.config.Deliveries == byPoll}
 }
 
@@ -192,12 +193,25 @@ func (b *bucket) refresh(ctx context.Context, s *server) error {
 	b.mu.Lock()
 	b.findings, b.read, b.err = findings, s.store.Now(), err
 	b.mu.Unlock()
-	if kept := s.store.Update(func(tx *store.Tx) error {
-		return keepInstallations(tx, b.name(), b.hostName(), b.host.Installations())
-	}); kept != nil {
+	if kept := s.store.Update(b.keepCredentials); kept != nil {
 		return kept
 	}
 	return err
+}
+
+// keepCredentials records the credentials. What was reached by one that is for other repositories now, or is no longer configured, is reached
+// by the one that is for it.
+func (b *bucket) keepCredentials(tx *store.Tx) error {
+	list := b.host.Installations()
+	if err := tx.Reassign(b.name(), b.hostName(), func(r store.Repo) int64 {
+		if slices.ContainsFunc(list, func(i store.Installation) bool { return i.ID == r.Installation }) {
+			return 0
+		}
+		return b.host.Installation(r.Name)
+	}); err != nil {
+		return err
+	}
+	return keepInstallations(tx, b.name(), b.hostName(), list)
 }
 
 // page implements member.

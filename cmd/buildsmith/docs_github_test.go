@@ -19,7 +19,7 @@ import (
 var (
 	testFunc   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 	namedTest  = regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`)
-	namedTxtar = regexp.MustCompile("`([a-z-]+)\\.txtar`")
+	namedTxtar = regexp.MustCompile("`([a-z/-]+)\\.txtar`")
 )
 
 // testsOfTheTree are the names of all tests, fuzz tests and scripts.
@@ -38,50 +38,73 @@ func testsOfTheTree(t *testing.T) (tests, scripts map[string]bool) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	paths, err := filepath.Glob("../../testdata/script/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths {
-		scripts[strings.TrimSuffix(filepath.Base(path), ".txtar")] = true
+	for dir, prefix := range map[string]string{"script": "", "forges": "forges/"} {
+		paths, err := filepath.Glob("../../testdata/" + dir + "/*.txtar")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			scripts[prefix+strings.TrimSuffix(filepath.Base(path), ".txtar")] = true
+		}
 	}
 	return tests, scripts
 }
 
-// TestDocsNameTests holds docs/github.md and docs/security.md to the tests that there are: what they name exists, each line of their tables
-// of promises names one, and every test of a promise or of an attack stands there.
+// proven are the documents whose tables name tests: each with its table of promises, and how many there are at least.
+var proven = []struct {
+	path, section string
+	promises      int
+}{
+	{"docs/github.md", "## What you can rely on", 25},
+	{"docs/bitbucket.md", "## What you can rely on", 15},
+	{"docs/security.md", "## Attacks and their tests", 25},
+}
+
+// TestDocsNameTests holds the documents to the tests that there are: what they name exists, each row of a table that has a column for tests
+// names one, and every test of a promise or of an attack stands somewhere.
 func TestDocsNameTests(t *testing.T) {
 	tests, scripts := testsOfTheTree(t)
 	named := map[string]bool{}
-	for path, section := range map[string]string{"docs/github.md": "\n## What you can rely on\n", "docs/security.md": "\n## Attacks and their tests\n"} {
-		text := document(t, path)
+	for _, doc := range proven {
+		text := document(t, doc.path)
 		for _, name := range namedTest.FindAllString(text, -1) {
 			if named[name] = true; !tests[name] {
-				t.Errorf("%s names %s, which there is not", path, name)
+				t.Errorf("%s names %s, which there is not", doc.path, name)
 			}
 		}
 		for _, m := range namedTxtar.FindAllStringSubmatch(text, -1) {
 			if !scripts[m[1]] {
-				t.Errorf("%s names the script %s.txtar, which there is not", path, m[1])
+				t.Errorf("%s names the script %s.txtar, which there is not", doc.path, m[1])
 			}
 		}
-		_, table, _ := strings.Cut(text, section)
-		table, _, _ = strings.Cut(table, "\n## ")
-		rows := 0
-		for line := range strings.Lines(table) {
-			if strings.HasPrefix(line, "| ") && !strings.HasSuffix(line, "| Test |\n") {
-				if rows++; !namedTest.MatchString(line[strings.LastIndex(strings.TrimSuffix(line, " |\n"), " | "):]) {
-					t.Errorf("%s: no test proves %s", path, line)
+		section, wants, promises := "", false, 0
+		for line := range strings.Lines(text) {
+			line = strings.TrimSpace(line)
+			cells := strings.Split(strings.Trim(line, "|"), " | ")
+			last := strings.TrimSpace(cells[len(cells)-1])
+			switch {
+			case !strings.HasPrefix(line, "|"):
+				if wants = false; strings.HasPrefix(line, "#") {
+					section = line
+				}
+			case last == "Test":
+				wants = true
+			case wants && !strings.HasPrefix(line, "|---"):
+				if !namedTest.MatchString(last) && !namedTxtar.MatchString(last) {
+					t.Errorf("%s: no test proves %s", doc.path, line)
+				}
+				if section == doc.section {
+					promises++
 				}
 			}
 		}
-		if rows < 25 {
-			t.Errorf("%s: %d rows below %q", path, rows, section)
+		if promises < doc.promises {
+			t.Errorf("%s: %d rows below %q", doc.path, promises, doc.section)
 		}
 	}
 	for name := range tests {
 		if (strings.HasPrefix(name, "TestRely") || strings.HasPrefix(name, "TestAttack")) && !named[name] {
-			t.Errorf("neither docs/github.md nor docs/security.md names %s", name)
+			t.Errorf("no document names %s", name)
 		}
 	}
 	if len(named) < 150 {
@@ -132,7 +155,6 @@ func keysOfMap(t *testing.T, path, variable string) (keys []string) {
 // TestDocsOfGitHub holds docs/github.md to what there is: every event that means something, every command, every type of filter, and
 // every setting of what is decided and reported.
 func TestDocsOfGitHub(t *testing.T) {
-	text := document(t, "docs/github.md")
 	want := map[string]string{} // what stands there, by what it is
 	for _, event := range keysOfMap(t, "webhook/github/github.go", "decode") {
 		want["| `"+event+"`"] = "event"
@@ -156,20 +178,9 @@ func TestDocsOfGitHub(t *testing.T) {
 		}
 		return true
 	})
-	var walk func(t reflect.Type, prefix string)
-	walk = func(t reflect.Type, prefix string) {
-		for i := range t.NumField() {
-			key, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
-			typ := t.Field(i).Type
-			for typ.Kind() == reflect.Pointer {
-				typ = typ.Elem()
-			}
-			switch {
-			case typ.Kind() == reflect.Struct && typ != reflect.TypeFor[Secret]():
-				walk(typ, prefix+key+".")
-			default:
-				want["`"+prefix+key+"`"] = "setting"
-			}
+	walk := func(t reflect.Type, prefix string) {
+		for _, key := range keysOfSettings(t, prefix) {
+			want["`"+key+"`"] = "setting"
 		}
 	}
 	walk(reflect.TypeFor[GitHub](), "github.")
@@ -184,15 +195,42 @@ func TestDocsOfGitHub(t *testing.T) {
 		}
 		want["`"+f.Tag.Get("yaml")+"`"] = "setting"
 	}
-	counts := map[string]int{}
+	holds(t, "docs/github.md", want, map[string]int{"event": 11, "command": 9, "filter": 12, "setting": 24})
+}
+
+// holds fails for each text that a document lacks. want says what each is, least how many of each there are at least.
+func holds(t *testing.T, path string, want map[string]string, least map[string]int) {
+	t.Helper()
+	text, counts := document(t, path), map[string]int{}
 	for _, part := range slices.Sorted(maps.Keys(want)) {
 		if counts[want[part]]++; !strings.Contains(text, part) {
-			t.Errorf("docs/github.md lacks the %s %s", want[part], part)
+			t.Errorf("%s lacks the %s %s", path, want[part], part)
 		}
 	}
-	for what, least := range map[string]int{"event": 11, "command": 9, "filter": 12, "setting": 24} {
-		if counts[what] < least {
-			t.Errorf("%d of the kind %s were looked for, there are %d at least", counts[what], what, least)
+	for what, n := range least {
+		if counts[what] < n {
+			t.Errorf("%d of the kind %s were looked for, there are %d at least", counts[what], what, n)
 		}
 	}
+}
+
+// keysOfSettings are the keys of a part of the configuration, with what stands before each.
+func keysOfSettings(t reflect.Type, prefix string) (keys []string) {
+	for i := range t.NumField() {
+		key, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+		typ := t.Field(i).Type
+		for typ.Kind() == reflect.Pointer {
+			typ = typ.Elem()
+		}
+		secret := reflect.TypeFor[Secret]()
+		switch {
+		case typ.Kind() == reflect.Struct && typ != secret:
+			keys = append(keys, keysOfSettings(typ, prefix+key+".")...)
+		case typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct && typ.Elem() != secret:
+			keys = append(keys, keysOfSettings(typ.Elem(), prefix+key+"[].")...)
+		default:
+			keys = append(keys, prefix+key)
+		}
+	}
+	return keys
 }

@@ -38,6 +38,8 @@ func TestReadmeHasEveryKey(t *testing.T) {
 			case f.Anonymous && typ == reflect.TypeFor[DecisionSettings]() && prefix == "":
 				keys = append(keys, walk(typ, "")...)
 			case f.Anonymous || key == "": // the keys of builds, which the table sums up
+			case typ == reflect.TypeFor[ForgeSettings]():
+				keys = append(keys, keysOfSettings(typ, prefix+key+".")...)
 			case typ.Kind() == reflect.Struct && typ != reflect.TypeFor[Secret]():
 				keys = append(keys, walk(typ, prefix+key+".")...)
 			case typ == reflect.TypeFor[[]ProjectSettings]():

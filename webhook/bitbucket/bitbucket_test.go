@@ -352,3 +352,17 @@ func TestRead(t *testing.T) {
 		}
 	}
 }
+
+// TestOrganization says whose a repository is, by its name.
+func TestOrganization(t *testing.T) {
+	for _, tt := range []struct {
+		config     bitbucket.Config
+		name, want string
+	}{
+		{cloud, "acme/shop", "acme"}, {dataCenter, "SHOP/web", "SHOP"}, {dataCenter, "~alice/tools", ""},
+	} {
+		if got := tt.config.Organization(store.Repo{Name: tt.name}); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

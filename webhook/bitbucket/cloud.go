@@ -195,7 +195,7 @@ func (c Config) cloud(event string, body []byte) (e webhook.Event, reason string
 		if e.Repo, err = c.cloudRepo(p.Repository); err != nil {
 			return e, "", err
 		}
-		e.Organization, _, _ = strings.Cut(e.Repo.Name, "/")
+		e.Organization = c.Organization(e.Repo)
 	}
 	switch {
 	case decode == nil:

@@ -159,9 +159,7 @@ func (c Config) dataCenter(event string, body []byte) (e webhook.Event, reason s
 		if e.Repo, err = c.serverRepo(r); err != nil {
 			return e, "", err
 		}
-		if key, _, _ := strings.Cut(e.Repo.Name, "/"); key[0] != '~' {
-			e.Organization = key
-		}
+		e.Organization = c.Organization(e.Repo)
 	}
 	switch {
 	case decode == nil:

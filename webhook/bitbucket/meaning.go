@@ -8,6 +8,15 @@ import (
 	"buildsmith/webhook"
 )
 
+// Organization is whose a repository is: the workspace at Cloud, the project at a Data Center. A person's own is nobody's.
+func (c Config) Organization(r store.Repo) string {
+	owner, _, _ := strings.Cut(r.Name, "/")
+	if c.DataCenter && strings.HasPrefix(owner, "~") {
+		return ""
+	}
+	return owner
+}
+
 // maxChanges is how many changes of one push are looked at.
 const maxChanges = 1000
 

@@ -298,7 +298,7 @@ func (i *Intake) obey(tx *store.Tx, p *pending, a *asker, c command) (builds []s
 			if err != nil {
 				return nil, "", false, err
 			}
-			if e.Comment.Created.IsZero() || !pull.Seen.Before(e.Comment.Created) {
+			if e.Comment.Created.IsZero() || pull.Head != a.pr.Head || !pull.Seen.Before(e.Comment.Created) {
 				return nil, fmt.Sprintf("The newest commit was seen here only after your comment. Look at it, and then comment: `/buildsmith approve %s`", a.pr.Head), true, nil
 			}
 		}

@@ -213,8 +213,11 @@ func headOf(r store.Repo, pr *store.PullRequest) store.Repo {
 
 func (i *Intake) pullTrigger(r store.Repo, pr *store.PullRequest, event string) store.Trigger {
 	t := store.Trigger{
-		Event: event, Automatic: true, Commit: pr.Head, SourceVersion: fmt.Sprintf("pr/%d", pr.Number), HeadRef: pr.HeadRef, HeadName: pr.HeadName,
+		Event: event, Automatic: true, Commit: pr.Head, SourceVersion: fmt.Sprintf("pr/%d", pr.Number), HeadRef: pr.HeadRef,
 		BaseRef: pr.BaseRef, BaseCommit: pr.Base, PullRequest: pr.Number, Fork: pr.HeadRepo != r.ID, Title: firstLine(pr.Title),
+	}
+	if pr.HeadRepo != r.ID { // the repository itself is found by its id, whatever it is called by then
+		t.HeadName = pr.HeadName
 	}
 	if source := i.source(r.Forge); source != nil && source.PullByCommit {
 		t.SourceVersion = pr.Head

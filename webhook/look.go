@@ -377,7 +377,7 @@ func (r *round) comments(ctx context.Context, s *seen, standing *Standing) (list
 	slices.SortStableFunc(changed, func(a, b *store.PullRequest) int {
 		return s.look.Pulls[a.Number].At.Compare(s.look.Pulls[b.Number].At)
 	})
-	read := 0
+	read, failed := 0, error(nil)
 	for n, pr := range changed {
 		if n == maxTalks || read >= maxComments {
 			break
@@ -388,7 +388,12 @@ func (r *round) comments(ctx context.Context, s *seen, standing *Standing) (list
 		}
 		comments, err := r.looker.Comments(ctx, s.repo, pr.Number, since)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return list, fmt.Errorf("reading the comments on pull request %d: %w", pr.Number, err)
+			err = fmt.Errorf("reading the comments on pull request %d: %w", pr.Number, err)
+			if limited := interface{ RetryAt() time.Time }(nil); errors.As(err, &limited) || ctx.Err() != nil {
+				return list, err
+			}
+			failed = cmp.Or(failed, err) // those on others are read all the same
+			continue
 		}
 		read += len(comments)
 		for _, c := range comments {
@@ -399,7 +404,7 @@ func (r *round) comments(ctx context.Context, s *seen, standing *Standing) (list
 		}
 		s.look.Pulls[pr.Number] = store.PullLook{Updated: pr.Updated, At: r.at}
 	}
-	return list, nil
+	return list, failed
 }
 
 // settle waits for what is under way, and leaves of what was found what did not come by then.

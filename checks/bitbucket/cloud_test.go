@@ -467,4 +467,12 @@ func TestCloudComments(t *testing.T) {
 	if err := b.host.Acknowledge(t.Context(), b.repo, store.Comment{}, store.ReactionAccepted); err != nil {
 		t.Error(err)
 	}
+	// Whoever may comment may write more than is read at a time.
+	for range 8 {
+		_, _, err := b.hub.Comment("octo/shop", number, "dev", strings.Repeat("x", 300_000))
+		b.must(err)
+	}
+	if list, err := b.host.Comments(t.Context(), b.repo, number, time.Time{}); err != nil || len(list) != 0 || !strings.Contains(b.log.String(), "too long to be read") {
+		t.Errorf("%d %v", len(list), err)
+	}
 }

@@ -79,6 +79,23 @@ func TestFoundPullRequests(t *testing.T) {
 	}
 }
 
+// TestUnreadPull has a stranger's pull request whose commit cannot be read: it is open, and what ended beside it is found all the same.
+func TestUnreadPull(t *testing.T) {
+	d, s := newShowing(t)
+	s.at(Standing{Refs: map[string]string{topic: hash('a')}, Pulls: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID), pulled(13, hash('b'), eve, fork)}})
+	d.look()
+	s.at(Standing{Unread: []int{13}})
+	delete(d.forge.pulls, 12)
+	delete(d.forge.pulls, 13)
+	var events []string
+	for _, found := range d.found() {
+		events = append(events, found.Summary)
+	}
+	if got := strings.Join(events, "; "); got != "deletion of branch topic, found by looking; pull request 12 closed, found by looking" {
+		t.Error(got)
+	}
+}
+
 // TestFoundReopened builds a pull request again whose builds its end stopped, and nothing that somebody stopped.
 func TestFoundReopened(t *testing.T) {
 	d, s := newShowing(t)

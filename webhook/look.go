@@ -297,6 +297,9 @@ func (r *round) refs(repo store.Repo, known map[string]string, standing *Standin
 // pulls finds the open pull requests that are new, or not as they were, and gives those that are open here and not among them.
 func (r *round) pulls(tx *store.Tx, repo store.Repo, standing *Standing) (list []*finding, closed []store.Pull, err error) {
 	open := map[int]bool{}
+	for _, number := range standing.Unread {
+		open[number] = true
+	}
 	for n := range standing.Pulls {
 		pr := &standing.Pulls[n]
 		open[pr.Number] = true
@@ -357,8 +360,8 @@ func (r *round) ended(ctx context.Context, repo store.Repo, closed []store.Pull)
 func (r *round) comments(ctx context.Context, s *seen, standing *Standing) (list []*finding, err error) {
 	last := s.look
 	s.look.Pulls = map[int]store.PullLook{}
-	if standing.Part {
-		for number, of := range last.Pulls {
+	for number, of := range last.Pulls {
+		if standing.Part || slices.Contains(standing.Unread, number) {
 			s.look.Pulls[number] = of
 		}
 	}

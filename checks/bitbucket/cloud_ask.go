@@ -324,13 +324,13 @@ func (a cloud) look(ctx context.Context, r store.Repo) (store.Standing, error) {
 		expand(&pr.Base, refs[pr.BaseRef])
 		unknown, lost := a.recall(r, &pr)
 		if asked += unknown; lost || unknown > 0 && asked > maxAsked {
-			s.Part = true // what is found now need not be asked for in the next look
+			s.Unread = append(s.Unread, pr.Number) // what is found now need not be asked for in the next look
 			continue
 		}
 		err := a.complete(ctx, r, &pr)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			s.Part = true // of a fork that cannot be read
+			s.Unread = append(s.Unread, pr.Number) // of a fork that cannot be read
 		case err != nil:
 			return store.Standing{}, err
 		default:

@@ -409,14 +409,14 @@ func TestCloudLook(t *testing.T) {
 	b.must(b.hub.DeleteFork("octo/shop", number))
 	for n, want := range []int{4, 2} {
 		before = len(b.hub.Requests())
-		if s, err := other.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 2 || !s.Part {
+		if s, err := other.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 2 || s.Part || !slices.Equal(s.Unread, []int{number}) {
 			t.Errorf("%+v %v", s, err)
 		}
 		if asked := len(b.hub.Requests()) - before; asked != want {
 			t.Errorf("look %d after the fork was gone asked %d times", n, asked)
 		}
 	}
-	if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || s.Part {
+	if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || s.Part || len(s.Unread) != 0 {
 		t.Errorf("%+v %v", s, err)
 	}
 	// Many refs come in pages, and too many in part.

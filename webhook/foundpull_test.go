@@ -96,6 +96,38 @@ func TestUnreadPull(t *testing.T) {
 	}
 }
 
+// A curt forge is looked at and shortens the hashes of its deliveries, of which it gives none in full.
+type curt struct{ *showing }
+
+func (curt) Complete(context.Context, store.Repo, *store.PullRequest) error { return store.ErrNotFound }
+
+// TestFoundAfterGone has a pull request whose commit was said to be gone when it was delivered, by a part of the forge that did not know it
+// yet: it is found and built, and its end stops the build, though its commit is said to be gone again.
+func TestFoundAfterGone(t *testing.T) {
+	d, s := newShowing(t)
+	d.use(curt{s})
+	d.look()
+	short := pulled(12, hash('a')[:12], alice, repo.ID)
+	short.Base = hash('1')[:12]
+	if got := d.deliver(pullEvent(short)); !strings.HasPrefix(got.Reason, "the newest commit of pull request 12 is gone") || len(d.builds()) != 0 {
+		t.Errorf("%+v", got)
+	}
+	s.at(Standing{Pulls: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID)}})
+	if list := d.found(); len(list) != 1 || fmt.Sprint(d.commits()) != "[a]" {
+		t.Errorf("%+v, builds %v", list, d.commits())
+	}
+	short.Open, short.Merged = false, hash('m')[:12]
+	e := pullEvent(short)
+	e.Event = store.EventPullRequestMerged
+	if got := d.deliver(e); !strings.HasPrefix(got.Reason, "pull request 12 was merged; builds stopped: 1") || got.Pending() {
+		t.Errorf("%+v", got)
+	}
+	s.at(Standing{})
+	if list := d.found(); len(list) != 0 {
+		t.Errorf("%+v", list)
+	}
+}
+
 // TestFoundReopened builds a pull request again whose builds its end stopped, and nothing that somebody stopped.
 func TestFoundReopened(t *testing.T) {
 	d, s := newShowing(t)

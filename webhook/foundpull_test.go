@@ -42,6 +42,8 @@ func TestFoundPullRequests(t *testing.T) {
 		"not among those that were asked for": {part: true, builds: "[]"},
 		"merged": {later: new(change(func(pr *store.PullRequest) { pr.Open, pr.Merged = false, hash('m') })), summary: "pull request 12 merged, found by looking",
 			reason: "pull request 12 was merged; builds stopped: 0", builds: "[]"},
+		"merged, and its branch is gone": {later: new(change(func(pr *store.PullRequest) { pr.Open, pr.Merged, pr.Head = false, hash('m'), "" })), summary: "pull request 12 merged, found by looking",
+			reason: "pull request 12 was merged; builds stopped: 0", builds: "[]"},
 		"closed": {later: new(change(func(pr *store.PullRequest) { pr.Open = false })), summary: "pull request 12 closed, found by looking",
 			reason: "pull request 12 was closed; builds stopped: 0", builds: "[]"},
 		"opened again just now": {later: new(change(func(*store.PullRequest) {})), builds: "[]"},

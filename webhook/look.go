@@ -346,6 +346,7 @@ func (r *round) ended(ctx context.Context, repo store.Repo, closed []store.Pull)
 		case pr.Open: // it was opened again just now
 			continue
 		}
+		pr.Head = cmp.Or(pr.Head, known.Head) // the forge may not know it any more
 		f := &finding{Repo: repo, At: r.at, PullRequest: &pr, Event: store.EventPullRequestClosed, decided: known.Decided}
 		if pr.Merged != "" {
 			f.Event = store.EventPullRequestMerged

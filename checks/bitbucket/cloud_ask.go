@@ -75,6 +75,9 @@ func (a cloud) pullRequest(ctx context.Context, r store.Repo, number int) (store
 	}
 	pr := p.pull(r)
 	err := a.complete(ctx, r, &pr)
+	if errors.Is(err, store.ErrNotFound) && !pr.Open { // it is over, and its branch is gone
+		pr.Head, err = "", nil
+	}
 	return pr, err
 }
 
@@ -121,6 +124,9 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 	if number, ok := strings.CutPrefix(version, "pr/"); ok {
 		if n, err := strconv.Atoi(number); err == nil {
 			pr, err := a.pullRequest(ctx, r, n)
+			if err == nil && pr.Head == "" {
+				err = fmt.Errorf("the newest commit of pull request %d: %w", n, store.ErrNotFound)
+			}
 			if err != nil {
 				return store.Commit{}, err
 			}

@@ -21,13 +21,18 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 	if known, ok := a.known.full(own, pr.Head); ok && errors.Is(err, store.ErrNotFound) {
 		hash, err = known, nil
 	}
-	if err != nil {
+	var missing error
+	switch {
+	case errors.Is(err, store.ErrNotFound): // what it was merged as may matter all the same
+		missing = fmt.Errorf("the newest commit of pull request %d: %w", pr.Number, err)
+	case err != nil:
 		return fmt.Errorf("the newest commit of pull request %d: %w", pr.Number, err)
+	default:
+		if hash != pr.Head {
+			a.known.resolved(own, pr.Head, hash)
+		}
+		pr.Head = hash
 	}
-	if hash != pr.Head {
-		a.known.resolved(own, pr.Head, hash)
-	}
-	pr.Head = hash
 	// The commits of the base branch and of the merge may be gone, which matters to nobody.
 	for _, of := range []*string{&pr.Base, &pr.Merged} {
 		if *of == "" {
@@ -39,7 +44,7 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 		}
 		*of = hash
 	}
-	return nil
+	return missing
 }
 
 var shortHash = regexp.MustCompile(`^[0-9a-f]{7,64}$`)

@@ -92,3 +92,24 @@ func TestCloudTwinOfOurs(t *testing.T) {
 		t.Errorf("%+v %v", pr, err)
 	}
 }
+
+// TestCloudMergedBranchIsGone has a pull request that was merged as another commit, and its branch deleted: what it was merged as is known
+// all the same.
+func TestCloudMergedBranchIsGone(t *testing.T) {
+	b := newBench(t, nil)
+	head := b.commit("octo/shop", "feature", "Feature", map[string]string{"f": "1"})
+	number, _, err := b.hub.OpenPullRequest("octo/shop", bitbuckettest.PullRequest{Head: "feature", Base: "main", Title: "T", User: "dev"})
+	b.must(err)
+	squashed := b.commit("octo/shop", "squashed", "Squashed", map[string]string{"f": "1"})
+	_, err = b.hub.ClosePullRequest("octo/shop", number, true)
+	b.must(err)
+	b.must(b.hub.SetRef("octo/shop", "refs/heads/main", squashed))
+	b.must(b.hub.SetRef("octo/shop", "refs/heads/feature", ""))
+	pr := store.PullRequest{Number: number, Head: head[:12], HeadRef: "refs/heads/feature", HeadRepo: b.repo.ID, BaseRef: "refs/heads/main", Base: b.sha[:12], Merged: squashed[:12]}
+	if err := b.host.Complete(t.Context(), b.repo, &pr); !errors.Is(err, store.ErrNotFound) || pr.Merged != squashed || pr.Base != b.sha {
+		t.Errorf("%+v %v", pr, err)
+	}
+	if got, err := b.host.PullRequest(t.Context(), b.repo, number); err != nil || got.Open || got.Head != "" {
+		t.Errorf("%+v %v", got, err)
+	}
+}

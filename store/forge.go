@@ -25,6 +25,8 @@ type Standing struct {
 	Pulls []PullRequest     // the open ones
 	// Part says that there are more refs or pull requests than were asked for: those that are missing need not be gone.
 	Part bool
+	// Unread are the numbers of further pull requests that are open, of which no more is known: their commits cannot be read now.
+	Unread []int
 }
 
 // A Commit is a commit as a forge has it.

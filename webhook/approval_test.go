@@ -124,6 +124,25 @@ func TestRelyApprovalIsForOneCommit(t *testing.T) {
 	}
 }
 
+// TestApprovalOfAnOlderHead has a forge that answers with how a pull request was before: that its newer head was seen long ago approves
+// no other one.
+func TestApprovalOfAnOlderHead(t *testing.T) {
+	d := strange(t)
+	d.intake.Rules.AnyHash = true
+	older, newer := pulled(12, hash('b'), eve, fork), pulled(12, hash('c'), eve, fork)
+	older.Updated, newer.Updated = d.store.Now(), d.store.Now().Add(time.Minute)
+	d.pull(newer, store.EventPullRequestUpdated)
+	d.forge.pulls[12] = older
+	d.clock.advance(2 * time.Hour)
+	if _, reply := d.says(alice, "/approve"); len(d.builds()) != 0 || !strings.HasPrefix(reply, "The newest commit was seen here only after your comment.") {
+		t.Errorf("%q, %d builds", reply, len(d.builds()))
+	}
+	d.pull(older, store.EventPullRequestUpdated)
+	if b := d.builds(); len(b) != 0 {
+		t.Errorf("%+v", b)
+	}
+}
+
 // TestApproveOnThePage lets whoever has the admin token build what waits, as what was approved; the next commit waits anew.
 func TestApproveOnThePage(t *testing.T) {
 	d := strange(t)

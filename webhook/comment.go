@@ -29,7 +29,14 @@ func (i *Intake) comment(ctx context.Context, p *pending) (decision, error) {
 	e := &p.event
 	commands := i.Commands.parse(e.Comment.Body)
 	if len(commands) == 0 {
-		return nothing("the comment holds no command"), nil
+		const reason = "the comment holds no command"
+		if !i.looksAt(e.Repo.Forge) {
+			return nothing(reason), nil
+		}
+		return func(tx *store.Tx) (verdict, error) { // nor does it once it is edited
+			_, err := tx.SeeComment(e.Repo, e.Comment.ID)
+			return verdict{reason: reason}, err
+		}, nil
 	}
 	if e.Comment.Author.Bot && !slices.ContainsFunc(i.Commands.Bots, func(login string) bool { return strings.EqualFold(login, e.Comment.Author.Login) }) {
 		return func(tx *store.Tx) (verdict, error) {
@@ -298,7 +305,7 @@ func (i *Intake) obey(tx *store.Tx, p *pending, a *asker, c command) (builds []s
 			if err != nil {
 				return nil, "", false, err
 			}
-			if e.Comment.Created.IsZero() || !pull.Seen.Before(e.Comment.Created) {
+			if e.Comment.Created.IsZero() || pull.Head != a.pr.Head || !pull.Seen.Before(e.Comment.Created) {
 				return nil, fmt.Sprintf("The newest commit was seen here only after your comment. Look at it, and then comment: `/buildsmith approve %s`", a.pr.Head), true, nil
 			}
 		}

@@ -264,3 +264,15 @@ func TestForksAreAsked(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnPullIsNoForks keeps no name of the repository that a pull request comes from if it is the one that it goes to: a repository that
+// takes that name later has nothing to do with it.
+func TestOwnPullIsNoForks(t *testing.T) {
+	d := newDesk(t)
+	pr := pulled(12, hash('a'), alice, repo.ID)
+	pr.HeadName = repo.Name
+	d.pull(pr, store.EventPullRequestCreated)
+	if b := d.builds(); len(b) != 1 || b[0].Trigger.HeadName != "" || b[0].Trigger.Fork {
+		t.Errorf("%+v", b)
+	}
+}

@@ -42,6 +42,8 @@ func TestFoundPullRequests(t *testing.T) {
 		"not among those that were asked for": {part: true, builds: "[]"},
 		"merged": {later: new(change(func(pr *store.PullRequest) { pr.Open, pr.Merged = false, hash('m') })), summary: "pull request 12 merged, found by looking",
 			reason: "pull request 12 was merged; builds stopped: 0", builds: "[]"},
+		"merged, and its branch is gone": {later: new(change(func(pr *store.PullRequest) { pr.Open, pr.Merged, pr.Head = false, hash('m'), "" })), summary: "pull request 12 merged, found by looking",
+			reason: "pull request 12 was merged; builds stopped: 0", builds: "[]"},
 		"closed": {later: new(change(func(pr *store.PullRequest) { pr.Open = false })), summary: "pull request 12 closed, found by looking",
 			reason: "pull request 12 was closed; builds stopped: 0", builds: "[]"},
 		"opened again just now": {later: new(change(func(*store.PullRequest) {})), builds: "[]"},
@@ -76,6 +78,55 @@ func TestFoundPullRequests(t *testing.T) {
 				t.Errorf("found again: %+v", list)
 			}
 		})
+	}
+}
+
+// TestUnreadPull has a stranger's pull request whose commit cannot be read: it is open, and what ended beside it is found all the same.
+func TestUnreadPull(t *testing.T) {
+	d, s := newShowing(t)
+	s.at(Standing{Refs: map[string]string{topic: hash('a')}, Pulls: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID), pulled(13, hash('b'), eve, fork)}})
+	d.look()
+	s.at(Standing{Unread: []int{13}})
+	delete(d.forge.pulls, 12)
+	delete(d.forge.pulls, 13)
+	var events []string
+	for _, found := range d.found() {
+		events = append(events, found.Summary)
+	}
+	if got := strings.Join(events, "; "); got != "deletion of branch topic, found by looking; pull request 12 closed, found by looking" {
+		t.Error(got)
+	}
+}
+
+// A curt forge is looked at and shortens the hashes of its deliveries, of which it gives none in full.
+type curt struct{ *showing }
+
+func (curt) Complete(context.Context, store.Repo, *store.PullRequest) error { return store.ErrNotFound }
+
+// TestFoundAfterGone has a pull request whose commit was said to be gone when it was delivered, by a part of the forge that did not know it
+// yet: it is found and built, and its end stops the build, though its commit is said to be gone again.
+func TestFoundAfterGone(t *testing.T) {
+	d, s := newShowing(t)
+	d.use(curt{s})
+	d.look()
+	short := pulled(12, hash('a')[:12], alice, repo.ID)
+	short.Base = hash('1')[:12]
+	if got := d.deliver(pullEvent(short)); !strings.HasPrefix(got.Reason, "the newest commit of pull request 12 is gone") || len(d.builds()) != 0 {
+		t.Errorf("%+v", got)
+	}
+	s.at(Standing{Pulls: []store.PullRequest{pulled(12, hash('a'), alice, repo.ID)}})
+	if list := d.found(); len(list) != 1 || fmt.Sprint(d.commits()) != "[a]" {
+		t.Errorf("%+v, builds %v", list, d.commits())
+	}
+	short.Open, short.Merged = false, hash('m')[:12]
+	e := pullEvent(short)
+	e.Event = store.EventPullRequestMerged
+	if got := d.deliver(e); !strings.HasPrefix(got.Reason, "pull request 12 was merged; builds stopped: 1") || got.Pending() {
+		t.Errorf("%+v", got)
+	}
+	s.at(Standing{})
+	if list := d.found(); len(list) != 0 {
+		t.Errorf("%+v", list)
 	}
 }
 

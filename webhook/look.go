@@ -68,41 +68,64 @@ func (i *Intake) look(ctx context.Context, source *Source, looker Looker, result
 func (r *round) ask(ctx context.Context, result *Sweep) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
-	list, err := r.looker.Repositories(ctx)
+	all, err := r.looker.Repositories(ctx)
 	if err != nil {
 		return fmt.Errorf("asking for the repositories: %w", err)
 	}
-	if list, err = r.due(list); err != nil {
+	list, err := r.due(all)
+	if err != nil {
 		return err
 	}
-	var first error
-	failed := 0
+	var first, limit error
+	looked, failed, left := 0, 0, 0
+	held := map[int64]bool{} // installations with which the forge takes nothing for a while
 	for n, repo := range list {
+		if held[repo.Installation] {
+			left++
+			continue
+		}
+		if looked == maxLooked {
+			break
+		}
 		of, cancel := context.WithTimeout(ctx, repositoryTime)
 		err := r.lookAt(of, repo)
 		cancel()
 		if err == nil {
+			looked++
 			continue
 		}
 		err = fmt.Errorf("looking at %s: %w", repo.Name, err)
-		if limited := interface{ RetryAt() time.Time }(nil); errors.As(err, &limited) || ctx.Err() != nil {
-			return fmt.Errorf("%w; repositories that are left for the next look: %d", err, len(list)-n)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w; repositories that are left for the next look: %d", err, left+min(len(list)-n, maxLooked-looked))
+		}
+		if limited := interface{ RetryAt() time.Time }(nil); errors.As(err, &limited) {
+			held[repo.Installation] = true
+			limit = cmp.Or(limit, err)
+			left++
+			continue
 		}
 		first = cmp.Or(first, err)
+		looked++
 		failed++
 		if err := r.failed(repo, err); err != nil {
 			return err
 		}
 	}
-	if failed > 0 {
-		result.some = failed < len(list)
-		return fmt.Errorf("%d of %d repositories could not be looked at: %w", failed, len(list), first)
+	switch {
+	case left > 0 && !slices.ContainsFunc(all, func(repo store.Repo) bool { return repo.Forge == r.source.Name && !held[repo.Installation] }):
+		return fmt.Errorf("%w; repositories that are left for the next look: %d", limit, left)
+	case left > 0: // those of other installations are not to wait until the forge takes something again
+		result.some = true
+		return fmt.Errorf("%d of %d repositories could not be looked at, and %d are left for the next look: %v", failed, looked, left, cmp.Or(first, limit))
+	case failed > 0:
+		result.some = failed < looked
+		return fmt.Errorf("%d of %d repositories could not be looked at: %w", failed, looked, first)
 	}
 	return nil
 }
 
-// due gives the repositories that are looked at in this round: those whose last look is longest ago. Where looks are counted, those of
-// one installation have to wait for their turn.
+// due gives the repositories that may be looked at in this round, those first whose last look is longest ago. Where looks are counted,
+// those of one installation have to wait for their turn.
 func (r *round) due(list []store.Repo) ([]store.Repo, error) {
 	tried := map[string]time.Time{}
 	list = slices.DeleteFunc(slices.Clone(list), func(repo store.Repo) bool { return repo.Forge != r.source.Name || repo.ID == "" })
@@ -130,7 +153,7 @@ func (r *round) due(list []store.Repo) ([]store.Repo, error) {
 			return since >= 0 && since < time.Duration(of[repo.Installation])*time.Hour/time.Duration(looks)
 		})
 	}
-	return list[:min(len(list), maxLooked)], err
+	return list, err
 }
 
 // failed remembers that a repository could not be looked at, and that it is gone if the forge says so.
@@ -274,6 +297,9 @@ func (r *round) refs(repo store.Repo, known map[string]string, standing *Standin
 // pulls finds the open pull requests that are new, or not as they were, and gives those that are open here and not among them.
 func (r *round) pulls(tx *store.Tx, repo store.Repo, standing *Standing) (list []*finding, closed []store.Pull, err error) {
 	open := map[int]bool{}
+	for _, number := range standing.Unread {
+		open[number] = true
+	}
 	for n := range standing.Pulls {
 		pr := &standing.Pulls[n]
 		open[pr.Number] = true
@@ -320,6 +346,7 @@ func (r *round) ended(ctx context.Context, repo store.Repo, closed []store.Pull)
 		case pr.Open: // it was opened again just now
 			continue
 		}
+		pr.Head = cmp.Or(pr.Head, known.Head) // the forge may not know it any more
 		f := &finding{Repo: repo, At: r.at, PullRequest: &pr, Event: store.EventPullRequestClosed, decided: known.Decided}
 		if pr.Merged != "" {
 			f.Event = store.EventPullRequestMerged
@@ -334,8 +361,8 @@ func (r *round) ended(ctx context.Context, repo store.Repo, closed []store.Pull)
 func (r *round) comments(ctx context.Context, s *seen, standing *Standing) (list []*finding, err error) {
 	last := s.look
 	s.look.Pulls = map[int]store.PullLook{}
-	if standing.Part {
-		for number, of := range last.Pulls {
+	for number, of := range last.Pulls {
+		if standing.Part || slices.Contains(standing.Unread, number) {
 			s.look.Pulls[number] = of
 		}
 	}
@@ -354,7 +381,7 @@ func (r *round) comments(ctx context.Context, s *seen, standing *Standing) (list
 	slices.SortStableFunc(changed, func(a, b *store.PullRequest) int {
 		return s.look.Pulls[a.Number].At.Compare(s.look.Pulls[b.Number].At)
 	})
-	read := 0
+	read, failed := 0, error(nil)
 	for n, pr := range changed {
 		if n == maxTalks || read >= maxComments {
 			break
@@ -365,7 +392,12 @@ func (r *round) comments(ctx context.Context, s *seen, standing *Standing) (list
 		}
 		comments, err := r.looker.Comments(ctx, s.repo, pr.Number, since)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return list, fmt.Errorf("reading the comments on pull request %d: %w", pr.Number, err)
+			err = fmt.Errorf("reading the comments on pull request %d: %w", pr.Number, err)
+			if limited := interface{ RetryAt() time.Time }(nil); errors.As(err, &limited) || ctx.Err() != nil {
+				return list, err
+			}
+			failed = cmp.Or(failed, err) // those on others are read all the same
+			continue
 		}
 		read += len(comments)
 		for _, c := range comments {
@@ -376,7 +408,7 @@ func (r *round) comments(ctx context.Context, s *seen, standing *Standing) (list
 		}
 		s.look.Pulls[pr.Number] = store.PullLook{Updated: pr.Updated, At: r.at}
 	}
-	return list, nil
+	return list, failed
 }
 
 // settle waits for what is under way, and leaves of what was found what did not come by then.

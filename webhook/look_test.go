@@ -23,6 +23,7 @@ type showing struct {
 	fail     map[string]error
 	comments map[int][]store.Comment
 	mute     error // of comments
+	muteOf   int   // the pull request whose comments alone cannot be read; 0 for all
 	looked   []string
 	looks    int // in an hour
 	since    map[int][]time.Time
@@ -53,6 +54,9 @@ func (s *showing) Comments(_ context.Context, _ store.Repo, number int, since ti
 		if !c.Created.Before(since) {
 			list = append(list, c)
 		}
+	}
+	if s.muteOf != 0 && s.muteOf != number {
+		return list, nil
 	}
 	return list, s.mute
 }

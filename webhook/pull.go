@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"buildsmith/store"
 )
@@ -19,8 +20,12 @@ func (i *Intake) pullRequest(ctx context.Context, p *pending) (decision, error) 
 	} else if same {
 		return nothing("nothing changed of pull request %d that is built", pr.Number), nil
 	}
-	if gone, err := i.complete(ctx, e); err != nil || gone {
-		return unbuilt(e, "the newest commit of pull request %d is gone, or lies in a repository that cannot be read from here", pr.Number), err
+	gone, err := i.complete(ctx, e)
+	if gone && !ofChange(e.Event) { // its builds are stopped all the same
+		gone, err = i.recallHead(e)
+	}
+	if err != nil || gone { // should it be there after all, a look will find it
+		return nothing("the newest commit of pull request %d is gone, or lies in a repository that cannot be read from here", pr.Number), err
 	}
 	if !store.ValidHash(pr.Head) || !store.ValidRef(pr.HeadRef) || !store.ValidRef(pr.BaseRef) {
 		return unbuilt(e, "pull request %d has no valid head or base", pr.Number), nil
@@ -79,6 +84,25 @@ func (i *Intake) complete(ctx context.Context, e *Event) (gone bool, err error) 
 		return false, fmt.Errorf("looking for the commits of pull request %d: %w", e.PullRequest.Number, err)
 	}
 	return false, nil
+}
+
+// recallHead gives the pull request of an event the newest commit that is remembered of it, if that is the one that the event names by a
+// shortened hash, or it names none. It reports whether there is none.
+func (i *Intake) recallHead(e *Event) (gone bool, err error) {
+	pr := &e.PullRequest
+	err = i.Store.View(func(tx *store.Tx) error {
+		known, _, err := tx.Pull(e.Repo, pr.Number)
+		if gone = known.Head == "" || !strings.HasPrefix(known.Head, pr.Head); !gone {
+			pr.Head = known.Head
+		}
+		return err
+	})
+	for _, hash := range []*string{&pr.Base, &pr.Merged} {
+		if !store.ValidHash(*hash) {
+			*hash = ""
+		}
+	}
+	return gone, err
 }
 
 // sameAsKnown reports whether an event of which the forge says only that a pull request changed tells nothing new of it that matters
@@ -213,8 +237,11 @@ func headOf(r store.Repo, pr *store.PullRequest) store.Repo {
 
 func (i *Intake) pullTrigger(r store.Repo, pr *store.PullRequest, event string) store.Trigger {
 	t := store.Trigger{
-		Event: event, Automatic: true, Commit: pr.Head, SourceVersion: fmt.Sprintf("pr/%d", pr.Number), HeadRef: pr.HeadRef, HeadName: pr.HeadName,
+		Event: event, Automatic: true, Commit: pr.Head, SourceVersion: fmt.Sprintf("pr/%d", pr.Number), HeadRef: pr.HeadRef,
 		BaseRef: pr.BaseRef, BaseCommit: pr.Base, PullRequest: pr.Number, Fork: pr.HeadRepo != r.ID, Title: firstLine(pr.Title),
+	}
+	if pr.HeadRepo != r.ID { // the repository itself is found by its id, whatever it is called by then
+		t.HeadName = pr.HeadName
 	}
 	if source := i.source(r.Forge); source != nil && source.PullByCommit {
 		t.SourceVersion = pr.Head

@@ -101,6 +101,31 @@ func TestLimitedLook(t *testing.T) {
 	}
 }
 
+// TestOneLimited has two installations, with one of which the forge takes nothing for a while: the repositories of the other are looked at
+// all the same, however many wait before them, and the next look is not put off.
+func TestOneLimited(t *testing.T) {
+	d, s := newShowing(t)
+	s.list = nil
+	for n := range maxLooked + 2 {
+		r := numbered(n)
+		r.Installation = 1
+		if n >= maxLooked {
+			r.Installation = 2
+		}
+		s.list = append(s.list, r)
+	}
+	until := d.store.Now().Add(45 * time.Minute)
+	s.fail[numbered(0).ID] = fmt.Errorf("429: %w", limited{until})
+	for range 2 {
+		s.looked = nil
+		swept := d.look()
+		if want := "0 of 2 repositories could not be looked at, and 60 are left for the next look: looking at octo/r000: 429: limited"; swept.Err == nil || swept.Err.Error() != want ||
+			!swept.some || pauseAfter(swept.Err, 1, time.Minute, d.store.Now()) != time.Minute || fmt.Sprint(s.looked) != "[r000 r060 r061]" {
+			t.Errorf("%+v, looked at %v", swept, s.looked)
+		}
+	}
+}
+
 // TestRepositoryIsGone remembers that the forge has a repository no longer, and that it has it again.
 func TestRepositoryIsGone(t *testing.T) {
 	d, s := newShowing(t)

@@ -78,6 +78,50 @@ func TestFoundComments(t *testing.T) {
 	}
 }
 
+// TestOneTalkCannotBeRead reads the comments on other pull requests all the same.
+func TestOneTalkCannotBeRead(t *testing.T) {
+	d, s := newShowing(t)
+	open := []store.PullRequest{pulled(11, hash('a'), alice, repo.ID), pulled(12, hash('a'), alice, repo.ID)}
+	s.at(Standing{Pulls: open})
+	d.look()
+	s.mute, s.muteOf = errors.New("the answer is too long"), 11
+	for n := range open {
+		open[n].Updated = d.store.Now().Add(time.Minute)
+		s.comments[open[n].Number] = []store.Comment{{ID: int64(n + 1), Body: "/status", Author: alice, Created: d.store.Now().Add(time.Minute)}}
+	}
+	s.at(Standing{Pulls: open})
+	for _, want := range []int{1, 0} {
+		if swept := d.look(); swept.Err == nil || swept.Fetched != want {
+			t.Errorf("%+v, want %d", swept, want)
+		}
+	}
+	s.mute = nil
+	if list := d.found(); len(list) != 1 || list[0].Event != "found:comment" {
+		t.Errorf("%+v", list)
+	}
+}
+
+// TestEditedComment has a comment without a command, which a delivery told of, edited to hold one: that is no new comment.
+func TestEditedComment(t *testing.T) {
+	d, s := newShowing(t)
+	pr := pulled(12, hash('a'), alice, repo.ID)
+	pr.Updated = d.store.Now()
+	s.at(Standing{Pulls: []store.PullRequest{pr}})
+	d.look()
+	d.clock.advance(time.Hour)
+	e := comment("well done", alice)
+	e.Comment.ID = 2
+	if got := d.deliver(e); got.Reason != "the comment holds no command" {
+		t.Errorf("%+v", got)
+	}
+	pr.Updated = d.store.Now()
+	s.comments[12] = []store.Comment{{ID: 2, Body: "/test", Author: alice, Created: d.store.Now()}}
+	s.at(Standing{Pulls: []store.PullRequest{pr}})
+	if list := d.found(); len(list) != 0 || len(d.builds()) != 0 {
+		t.Errorf("%+v", list)
+	}
+}
+
 // TestManyTalks reads the comments of some pull requests in one look, and those of the others in the next.
 func TestManyTalks(t *testing.T) {
 	d, s := newShowing(t)

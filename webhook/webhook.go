@@ -32,7 +32,7 @@ import (
 // Of a pull request whose head lies in another repository, that one is asked for its commits and files if the pull request has a
 // HeadName: by its ID and Name, and otherwise as the pull request's own.
 type Forge interface {
-	// PullRequest gives a pull request as it is now.
+	// PullRequest gives a pull request as it is now. One that is over may have no Head, if that commit is gone.
 	PullRequest(ctx context.Context, r store.Repo, number int) (store.PullRequest, error)
 	// Permission gives what a person may do in a repository now. Somebody unknown there may do nothing. The error wraps
 	// store.ErrForbidden if nobody lets us ask.
@@ -50,7 +50,8 @@ type Forge interface {
 
 // A Completer is a Forge whose deliveries name commits by shortened hashes.
 type Completer interface {
-	// Complete gives a pull request of a delivery its full hashes. The error wraps store.ErrNotFound if its newest commit is gone.
+	// Complete gives a pull request of a delivery its full hashes. The error wraps store.ErrNotFound if its newest commit is gone; the
+	// others are full then.
 	Complete(ctx context.Context, r store.Repo, pr *store.PullRequest) error
 }
 

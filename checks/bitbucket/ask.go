@@ -67,13 +67,18 @@ func (h *Host) Look(ctx context.Context, r store.Repo) (store.Standing, error) {
 	return h.api.look(ctx, r)
 }
 
-// Comments implements webhook.Looker. Ours are those that have a mark of ours, or are by the account that we act as.
+// Comments implements webhook.Looker. Ours are those that have a mark of ours, or are by the account that we act as. Where somebody wrote so
+// much that it cannot be read, there are none: he must not keep others' pull requests from being looked at.
 func (h *Host) Comments(ctx context.Context, r store.Repo, number int, since time.Time) ([]store.Comment, error) {
 	c, err := h.of(r)
 	if err != nil {
 		return nil, err
 	}
 	list, err := h.api.comments(ctx, r, number, since)
+	if errors.Is(err, errTooLarge) {
+		h.Log.Warn("the comments on a pull request are too long to be read; commands among them that were not delivered are not obeyed", "repo", r.Name, "pull", number, "err", err)
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

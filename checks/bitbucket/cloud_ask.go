@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -76,92 +75,10 @@ func (a cloud) pullRequest(ctx context.Context, r store.Repo, number int) (store
 	}
 	pr := p.pull(r)
 	err := a.complete(ctx, r, &pr)
+	if errors.Is(err, store.ErrNotFound) && !pr.Open { // it is over, and its branch is gone
+		pr.Head, err = "", nil
+	}
 	return pr, err
-}
-
-// complete implements api. The commits of a fork are asked for there, and in the repository itself if the fork cannot be read: it shows
-// those of its pull requests as well, and is asked for everything then.
-func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest) error {
-	head := headOf(r, pr)
-	ours := pr.HeadRepo == r.ID
-	hash, err := a.newest(ctx, head, pr, ours || pr.HeadName != "")
-	if head.ID != r.ID && errors.Is(err, store.ErrNotFound) {
-		if hash, err = a.resolve(ctx, r, pr.Head, false); err == nil {
-			pr.HeadName = ""
-		}
-	}
-	// What was found before holds when a fork is gone, but for this pull request alone: whoever has a fork can make a commit there whose
-	// hash begins like another's.
-	own := fmt.Sprintf("%s/%d", r.ID, pr.Number)
-	if known, ok := a.known.full(own, pr.Head); ok && errors.Is(err, store.ErrNotFound) {
-		hash, err = known, nil
-	}
-	if err != nil {
-		return fmt.Errorf("the newest commit of pull request %d: %w", pr.Number, err)
-	}
-	if hash != pr.Head {
-		a.known.resolved(own, pr.Head, hash)
-	}
-	pr.Head = hash
-	// The commits of the base branch and of the merge may be gone, which matters to nobody.
-	for _, of := range []*string{&pr.Base, &pr.Merged} {
-		if *of == "" {
-			continue
-		}
-		hash, err := a.resolve(ctx, r, *of, true)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("the commits of pull request %d: %w", pr.Number, err)
-		}
-		*of = hash
-	}
-	return nil
-}
-
-var shortHash = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
-
-// newest gives the full hash of a pull request's newest commit. The branch that it comes from is asked for first: only who may write there
-// decides on what it holds, while a hash may be made to begin like another. own says that r is the repository that it comes from.
-func (a cloud) newest(ctx context.Context, r store.Repo, pr *store.PullRequest, own bool) (string, error) {
-	branch, ok := strings.CutPrefix(pr.HeadRef, "refs/heads/")
-	if _, known := a.known.full(r.ID, pr.Head); !own || !ok || known || !store.ValidRef(pr.HeadRef) || !shortHash.MatchString(pr.Head) || store.ValidHash(pr.Head) {
-		return a.resolve(ctx, r, pr.Head, own)
-	}
-	tip, err := a.ref(ctx, r, "heads/"+branch)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return "", err
-	}
-	if !strings.HasPrefix(tip.Hash, pr.Head) { // it has moved on, or is gone
-		return a.resolve(ctx, r, pr.Head, own)
-	}
-	a.known.resolved(r.ID, pr.Head, tip.Hash)
-	return tip.Hash, nil
-}
-
-// resolve gives the full hash of a shortened one. It is remembered unless it may be that of a fork.
-func (a cloud) resolve(ctx context.Context, r store.Repo, short string, own bool) (string, error) {
-	if store.ValidHash(short) {
-		return short, nil
-	}
-	if !shortHash.MatchString(short) {
-		return "", fmt.Errorf("%.80q is no hash of a commit: %w", short, store.ErrNotFound)
-	}
-	if hash, ok := a.known.full(r.ID, short); ok {
-		return hash, nil
-	}
-	found, err := a.commitAt(ctx, r, "/commit/"+short)
-	if errors.Is(err, store.ErrNotFound) {
-		a.known.missed(r.ID, short, a.Now())
-	}
-	if err != nil {
-		return "", err
-	}
-	if !strings.HasPrefix(found.Hash, short) {
-		return "", fmt.Errorf("Bitbucket gives commit %s for %s", found.Hash, short)
-	}
-	if own {
-		a.known.resolved(r.ID, short, found.Hash)
-	}
-	return found.Hash, nil
 }
 
 // commitAt asks for the commit at an address.
@@ -207,6 +124,9 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 	if number, ok := strings.CutPrefix(version, "pr/"); ok {
 		if n, err := strconv.Atoi(number); err == nil {
 			pr, err := a.pullRequest(ctx, r, n)
+			if err == nil && pr.Head == "" {
+				err = fmt.Errorf("the newest commit of pull request %d: %w", n, store.ErrNotFound)
+			}
 			if err != nil {
 				return store.Commit{}, err
 			}
@@ -346,15 +266,10 @@ func (a cloud) owns(ctx context.Context, r store.Repo, version, commit string) (
 	if err == nil {
 		var tip store.Commit
 		if tip, err = a.ref(ctx, r, "heads/"+branch); err == nil {
-			// By hashes: a branch may be called anything.
-			var base store.Commit
-			base, err = a.commitAt(ctx, r, "/merge-base/"+commit+".."+tip.Hash)
-			if err == nil {
-				return base.Hash == commit, nil
-			}
+			return a.leads(ctx, r, commit, tip.Hash)
 		}
 	}
-	if errors.Is(err, store.ErrNotFound) { // they have nothing in common
+	if errors.Is(err, store.ErrNotFound) { // there is no main branch
 		err = nil
 	}
 	return false, err
@@ -415,13 +330,13 @@ func (a cloud) look(ctx context.Context, r store.Repo) (store.Standing, error) {
 		expand(&pr.Base, refs[pr.BaseRef])
 		unknown, lost := a.recall(r, &pr)
 		if asked += unknown; lost || unknown > 0 && asked > maxAsked {
-			s.Part = true // what is found now need not be asked for in the next look
+			s.Unread = append(s.Unread, pr.Number) // what is found now need not be asked for in the next look
 			continue
 		}
 		err := a.complete(ctx, r, &pr)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			s.Part = true // of a fork that cannot be read
+			s.Unread = append(s.Unread, pr.Number) // of a fork that cannot be read
 		case err != nil:
 			return store.Standing{}, err
 		default:

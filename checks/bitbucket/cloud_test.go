@@ -409,14 +409,14 @@ func TestCloudLook(t *testing.T) {
 	b.must(b.hub.DeleteFork("octo/shop", number))
 	for n, want := range []int{4, 2} {
 		before = len(b.hub.Requests())
-		if s, err := other.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 2 || !s.Part {
+		if s, err := other.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 2 || s.Part || !slices.Equal(s.Unread, []int{number}) {
 			t.Errorf("%+v %v", s, err)
 		}
 		if asked := len(b.hub.Requests()) - before; asked != want {
 			t.Errorf("look %d after the fork was gone asked %d times", n, asked)
 		}
 	}
-	if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || s.Part {
+	if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || s.Part || len(s.Unread) != 0 {
 		t.Errorf("%+v %v", s, err)
 	}
 	// Many refs come in pages, and too many in part.
@@ -466,5 +466,13 @@ func TestCloudComments(t *testing.T) {
 	}
 	if err := b.host.Acknowledge(t.Context(), b.repo, store.Comment{}, store.ReactionAccepted); err != nil {
 		t.Error(err)
+	}
+	// Whoever may comment may write more than is read at a time.
+	for range 8 {
+		_, _, err := b.hub.Comment("octo/shop", number, "dev", strings.Repeat("x", 300_000))
+		b.must(err)
+	}
+	if list, err := b.host.Comments(t.Context(), b.repo, number, time.Time{}); err != nil || len(list) != 0 || !strings.Contains(b.log.String(), "too long to be read") {
+		t.Errorf("%d %v", len(list), err)
 	}
 }

@@ -287,3 +287,72 @@ func TestStatusesTurnedOff(t *testing.T) {
 		t.Errorf("%+v", told)
 	}
 }
+
+// Unfinished implements Lister.
+func (w *wall) Unfinished(_ context.Context, _ store.Repo, commit string) (list []Unfinished, err error) {
+	for key, r := range w.all() {
+		if strings.HasPrefix(key, commit+"|") && r.Status != Completed {
+			list = append(list, Unfinished{Remote: r.Key(), Name: r.Name, ExternalID: r.ExternalID, Started: r.Started})
+		}
+	}
+	return list, nil
+}
+
+// TestOrphanWhosePlaceIsTaken has a build take the place of a check that nobody finishes, before that is told lost.
+func TestOrphanWhosePlaceIsTaken(t *testing.T) {
+	o := newOffice(t)
+	w := &wall{shown: map[string]Report{}}
+	w.shown["c|buildsmith"] = Report{Name: "buildsmith", Commit: "c", ExternalID: "newer", Status: InProgress}
+	r := New(Config{Store: o.store, Publishers: map[string]Publisher{"test": w}, Options: o.options, Log: slog.New(slog.DiscardHandler)})
+	r.adopt(store.Repo{Forge: "test", ID: "1"}, "c", Unfinished{Remote: "buildsmith", Name: "buildsmith", ExternalID: "lost"})
+	r.bury(t.Context(), w, r.orphans[0])
+	if got := w.shown["c|buildsmith"]; got.ExternalID != "newer" || len(r.orphans) != 0 {
+		t.Errorf("%+v, %d left", got, len(r.orphans))
+	}
+	r.adopt(store.Repo{Forge: "test", ID: "1"}, "c", Unfinished{Remote: "buildsmith", Name: "buildsmith", ExternalID: "newer"})
+	r.bury(t.Context(), w, r.orphans[0])
+	if got := w.shown["c|buildsmith"]; got.Conclusion != Cancelled || got.Title != "Lost" || len(r.orphans) != 0 {
+		t.Errorf("%+v, %d left", got, len(r.orphans))
+	}
+}
+
+// A reachingWall is a wall whose credentials have a number now.
+type reachingWall struct {
+	wall
+	number int64
+}
+
+func (w *reachingWall) Installation(string) int64 { return w.number }
+
+// TestCredentialHasAnotherNumber has the configuration name another repository for a credential, which gives it another number: builds
+// from before are told of by it. One whose repository has none any more is not.
+func TestCredentialHasAnotherNumber(t *testing.T) {
+	for number, want := range map[int64]string{2: "", 0: "no credential is for the repository any more"} {
+		o := newOffice(t)
+		var b store.Build
+		if err := o.store.Update(func(tx *store.Tx) error {
+			p, err := tx.Project(store.Repo{Forge: "test", Host: "h", ID: "1", Name: "o/r", Installation: 1}, "")
+			if err != nil {
+				return err
+			}
+			if b, err = tx.Submit(p, store.Build{Check: "buildsmith", Trigger: store.Trigger{Commit: "c"}}); err != nil {
+				return err
+			}
+			return tx.ChangeInstallation("test", "h", 1, func(i *store.Installation) { i.Removed = true })
+		}); err != nil {
+			t.Fatal(err)
+		}
+		o.change(b.ID, func(b *store.Build) { b.End(store.Succeeded, begin) })
+		w := &reachingWall{wall{shown: map[string]Report{}}, number}
+		ctx, cancel := context.WithCancel(t.Context())
+		r := New(Config{Store: o.store, Publishers: map[string]Publisher{"test": w}, Options: o.options, Log: slog.New(slog.DiscardHandler)})
+		var running sync.WaitGroup
+		running.Go(func() { r.Run(ctx) })
+		o.quiet()
+		cancel()
+		running.Wait()
+		if got := o.told(b.ID)["buildsmith"]; got.Problem != want || (got.Status == Completed) != (want == "") {
+			t.Errorf("%d: %+v", number, got)
+		}
+	}
+}

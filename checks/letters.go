@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -171,7 +172,12 @@ func (r *Reporter) open(look *reading, s store.Subject) (file dossier, err error
 		}
 		file.repo = now
 	}
-	byName := r.Publishers[file.repo.Forge].Habits().ByName
+	publisher := r.Publishers[file.repo.Forge]
+	byName := publisher.Habits().ByName
+	reacher, reaches := publisher.(Reacher)
+	if reaches {
+		file.repo.Installation = cmp.Or(reacher.Installation(file.repo.Name), file.repo.Installation)
+	}
 	installation, _, err := tx.Installation(file.repo.Forge, file.repo.Host, file.repo.Installation)
 	if err != nil {
 		return file, err
@@ -179,6 +185,8 @@ func (r *Reporter) open(look *reading, s store.Subject) (file dossier, err error
 	switch {
 	case state.Gone:
 		file.gone = "the repository was deleted, or taken from the App"
+	case installation.Removed && reaches:
+		file.gone = "no credential is for the repository any more"
 	case installation.Removed:
 		file.gone = "the App is no longer installed there"
 	}

@@ -47,6 +47,13 @@ type Habits struct {
 	ByName bool
 }
 
+// A Reacher is a Publisher that knows what a repository is reached by now: the configuration says so, and may be another since the
+// repository was seen.
+type Reacher interface {
+	// Installation is the number of what a repository is reached by; 0 for nothing.
+	Installation(repo string) int64
+}
+
 // ErrRefused says that a forge will never take a report.
 var ErrRefused = errors.New("refused")
 

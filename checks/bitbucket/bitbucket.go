@@ -66,6 +66,7 @@ type Host struct {
 var (
 	_ checks.Publisher = (*Host)(nil)
 	_ checks.Lister    = (*Host)(nil)
+	_ checks.Reacher   = (*Host)(nil)
 )
 
 // requestTime is how long one request may take.

@@ -9,7 +9,6 @@ package bitbucket
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -177,7 +176,7 @@ func (h *Host) CloneHeader(ctx context.Context, r store.Repo) (header string, re
 	if h.api.cloneUser(c) == "" {
 		return "Authorization: Bearer " + token, func() {}, nil
 	}
-	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(h.api.cloneUser(c)+":"+token)), func() {}, nil
+	return "Authorization: Basic " + basicOf(h.api.cloneUser(c), token), func() {}, nil
 }
 
 // host is that of the address where people see it: store.Repo.Host.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -174,11 +175,19 @@ func (c *credential) hide(text string) string {
 	given := c.given
 	c.mu.Unlock()
 	for _, secret := range []string{c.Token, c.Consumer.Secret, given} {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "…")
+		if secret == "" {
+			continue
+		}
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), basicOf(c.Email, secret), basicOf(c.Consumer.Key, secret)} {
+			text = strings.ReplaceAll(text, form, "…")
 		}
 	}
 	return text
+}
+
+// basicOf is how a name and a secret stand in a header.
+func basicOf(name, secret string) string {
+	return base64.StdEncoding.EncodeToString([]byte(name + ":" + secret))
 }
 
 const (

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -177,7 +178,7 @@ func (h *Host) once(ctx context.Context, c *credential, q request, token string)
 func (h *Host) within(u *url.URL) bool {
 	path := u.EscapedPath()
 	return u.Scheme == h.base.Scheme && u.Host == h.base.Host && u.User == nil && strings.HasPrefix(path, h.base.EscapedPath()+"/") &&
-		!strings.Contains(path, "/../") && !strings.HasSuffix(path, "/..") && !strings.Contains(strings.ToLower(path), "%2e%2e")
+		!slices.ContainsFunc(strings.FieldsFunc(u.Path, func(r rune) bool { return r == '/' || r == '\\' }), func(part string) bool { return part == ".." })
 }
 
 // below is the path of an address that an answer names, as a request has it. An error says that it leads elsewhere.
@@ -277,7 +278,7 @@ func (h *Host) tellApart(c *credential, q request, got *http.Response, body []by
 	if t, ok := h.api.(translator); ok {
 		status = t.meant(status, body)
 	}
-	failed := &failure{status: status, method: q.method, path: pattern(q.path), text: c.hide(clip(checks.Plain(text), 300)), rights: rights}
+	failed := &failure{status: status, method: q.method, path: pattern(q.path), text: clip(c.hide(checks.Plain(text)), 300), rights: rights}
 	switch status {
 	case http.StatusTooManyRequests:
 		return &checks.WaitError{Until: h.limits.RetryAt(got.Header), Err: failed}

@@ -126,18 +126,18 @@ func unanswered(err error) bool {
 }
 
 func (h *Host) authorized(ctx context.Context, c *credential, q request) (*answer, error) {
-	if err := h.limits.Check(c.number); err != nil {
+	if err := h.limits.Check(c.account); err != nil {
 		h.HeldBack.Add(1)
 		return nil, err
 	}
 	token, err := c.token(ctx)
 	if err != nil {
-		return nil, h.limits.Note(c.number, nil, err)
+		return nil, h.limits.Note(c.account, nil, err)
 	}
 	a, err := h.once(ctx, c, q, token)
 	if statusOf(err) == http.StatusUnauthorized && c.forget(token) {
 		if token, err = c.token(ctx); err != nil {
-			return nil, h.limits.Note(c.number, nil, err)
+			return nil, h.limits.Note(c.account, nil, err)
 		}
 		a, err = h.once(ctx, c, q, token)
 	}
@@ -168,10 +168,10 @@ func (h *Host) once(ctx context.Context, c *credential, q request, token string)
 	case got.StatusCode >= 200 && got.StatusCode < 300 && len(text) > maxAnswer:
 		return nil, fmt.Errorf("%s %s: %w", q.method, pattern(q.path), errTooLarge)
 	case got.StatusCode >= 200 && got.StatusCode < 300:
-		h.limits.Note(c.number, got.Header, nil)
+		h.limits.Note(c.account, got.Header, nil)
 		return &answer{got.StatusCode, got.Header, text}, nil
 	}
-	return &answer{got.StatusCode, got.Header, text}, h.limits.Note(c.number, got.Header, h.tellApart(c, q, got, text))
+	return &answer{got.StatusCode, got.Header, text}, h.limits.Note(c.account, got.Header, h.tellApart(c, q, got, text))
 }
 
 // within reports whether an address is below that of the API: others get no token.

@@ -58,12 +58,14 @@ type settlement struct {
 // A dossier is a subject with what must be known to tell of it.
 type dossier struct {
 	store.Subject
-	repo  store.Repo // as it is called now: it may have been renamed or moved since
-	gone  string     // why its forge can be told nothing; empty if it can
-	told  map[string]store.Told
-	later bool            // another build or notice of the same check and commit came later
-	ahead map[string]bool // the checks that a later one has at the forge already, or is about to
-	pulls []pull
+	repo   store.Repo // as it is called now: it may have been renamed or moved since
+	gone   string     // why its forge can be told nothing; empty if it can
+	told   map[string]store.Told
+	after  []store.Subject // the other builds and notices of the same check and commit that came later
+	ahead  map[string]bool // the checks that a later one has at the forge already, or is about to
+	coming []string        // the contexts of statuses that a later one may be about to have
+	past   []former        // of the last build of a check that has ended, at a forge where checks are known by name: those before it
+	pulls  []pull
 }
 
 // letters gives the reports that differ from what forges were told and may be told now, what is settled without telling, and
@@ -77,7 +79,10 @@ func (r *Reporter) letters() (letters []letter, settled []settlement, silent []s
 		if err != nil {
 			return err
 		}
-		look := &reading{tx: tx, commits: map[string]history{}, told: map[string]map[string]store.Told{}}
+		look := &reading{tx: tx, commits: map[string]history{}, told: map[string]map[string]store.Told{}, unsaid: map[string]bool{}}
+		for _, s := range subjects {
+			look.unsaid[s.ID()] = true
+		}
 		for _, s := range subjects {
 			if r.Publishers[repoOf(s).Forge] == nil {
 				continue // until a server is configured for that forge again
@@ -127,6 +132,7 @@ type reading struct {
 	tx      *store.Tx
 	commits map[string]history               // by repository and commit
 	told    map[string]map[string]store.Told // by subject
+	unsaid  map[string]bool                  // the subjects of which there may be something to tell
 }
 
 func (d *reading) commit(r store.Repo, commit string) (history, error) {
@@ -165,7 +171,8 @@ func (r *Reporter) open(look *reading, s store.Subject) (file dossier, err error
 		}
 		file.repo = now
 	}
-	byName := r.Publishers[file.repo.Forge].Habits().ByName
+	publisher := r.Publishers[file.repo.Forge]
+	byName := publisher.Habits().ByName
 	installation, _, err := tx.Installation(file.repo.Forge, file.repo.Host, file.repo.Installation)
 	if err != nil {
 		return file, err
@@ -180,21 +187,28 @@ func (r *Reporter) open(look *reading, s store.Subject) (file dossier, err error
 		return file, err
 	}
 	incomplete := r.incomplete(&file)
-	if r.Options.Statuses == StatusesOff && !r.Options.SummaryComment && !incomplete && !byName {
+	if r.Options.Statuses == StatusesOff && !r.Options.SummaryComment && !incomplete && !byName && len(unended(file.told)) == 0 {
 		return file, nil
 	}
 	of, err := look.commit(file.repo, triggerOf(s).Commit)
 	if err != nil {
 		return file, err
 	}
-	after := later(s, of.builds, of.notices)
-	file.later = len(after) > 0
-	for _, id := range after {
-		all, err := look.toldOf(id)
+	file.after = later(s, of.builds, of.notices)
+	for _, other := range file.after {
+		all, err := look.toldOf(other.ID())
 		if err != nil {
 			return file, err
 		}
 		file.ahead = ahead(file.ahead, all)
+		if r.Options.Statuses != StatusesOff && look.unsaid[other.ID()] {
+			file.coming = append(file.coming, contextOf(other, r.Options))
+		}
+	}
+	if byName && s.Build != nil && s.Build.Done() && !slices.ContainsFunc(file.after, isBuild) {
+		if file.past, err = look.before(s.Build, of.builds); err != nil {
+			return file, err
+		}
 	}
 	if r.Options.SummaryComment {
 		file.pulls, err = pullsOf(tx, file.repo, triggerOf(s).Commit, of.builds, of.notices)
@@ -219,29 +233,6 @@ func triggerOf(s store.Subject) store.Trigger {
 	return s.Build.Trigger
 }
 
-// later gives the other builds and notices of the same check that came after a subject. A commit status has no number: the last
-// one told is the one that counts.
-func later(s store.Subject, builds []store.Build, notices []store.Notice) (ids []string) {
-	check, made, id := "", time.Time{}, s.ID()
-	if s.Build != nil {
-		check, made = s.Build.Check, s.Build.Created
-	} else {
-		check, made = s.Notice.Check, s.Notice.Created
-	}
-	for i := range builds {
-		o := &builds[i]
-		if o.Check == check && (s.Build != nil && o.Seq > s.Build.Seq || s.Build == nil && !o.Created.Before(made)) {
-			ids = append(ids, o.ID)
-		}
-	}
-	for i := range notices {
-		if n := &notices[i]; n.Check == check && n.ID != id && n.Created.After(made) {
-			ids = append(ids, n.ID)
-		}
-	}
-	return ids
-}
-
 // incomplete reports whether a check of a subject is not known to be at the forge.
 func (r *Reporter) incomplete(file *dossier) bool {
 	open := func(check string) bool {
@@ -253,20 +244,6 @@ func (r *Reporter) incomplete(file *dossier) bool {
 	}
 	b := file.Build
 	return open(b.Check) || r.Options.Phases && slices.ContainsFunc(b.Skeleton, func(phase string) bool { return open(b.Check + " / " + phaseWord(phase)) })
-}
-
-// ahead adds the checks that a build or notice has at the forge, or is about to have, by what was told of it. The newest check of a
-// name is what branch protection looks at: an older build's or notice's must not be made after it.
-func ahead(checks map[string]bool, all map[string]store.Told) map[string]bool {
-	for key, told := range all {
-		if told.Remote != "" || told.Creating && !told.GivenUp {
-			if checks == nil {
-				checks = map[string]bool{}
-			}
-			checks[key] = true
-		}
-	}
-	return checks
 }
 
 // write gives the letters of a subject, and what is settled without one. There is something left to tell if there are letters, or
@@ -295,6 +272,7 @@ func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settle
 		l.setRank(instead)
 		letters, left = append(letters, l), true
 	}
+	mine := map[string]bool{} // what this one has at the forge, or will have, or one that came later
 	for _, report := range r.render(file) {
 		told := file.told[report.Key()]
 		// What has been begun is brought to its end, whatever the settings are now.
@@ -302,7 +280,10 @@ func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settle
 		switch {
 		case !publisher.Has(report.Kind):
 			continue
-		case file.later && (report.Kind == KindStatus || byName && report.Kind != KindDeployment):
+		case taken(file, &report, byName, instead):
+			mine[report.Key()] = true
+			// The settings may be others before the later one has told it.
+			left = left || report.Kind == KindStatus && begun && told.Status != Completed && !told.GivenUp && !file.ahead[report.Key()]
 			continue
 		case report.Kind == KindCheck && instead && !begun:
 			continue
@@ -319,7 +300,13 @@ func (r *Reporter) write(file *dossier, now time.Time) (letters []letter, settle
 			settled = append(settled, settlement{file.ID(), report.Key(), told})
 			continue
 		}
+		mine[report.Key()] = told.Remote != "" || !told.GivenUp
 		add(file.ID(), report, told)
+	}
+	for n := range file.past {
+		for _, report := range file.past[n].retired(file, mine, r.Options) {
+			add(file.past[n].build.ID, report, file.past[n].told[report.Key()])
+		}
 	}
 	if publisher.Has(KindComment) {
 		for i := range file.pulls {
@@ -360,12 +347,13 @@ func (r *Reporter) render(file *dossier) []Report {
 		if r.Options.Statuses != StatusesOff {
 			reports = append(reports, noticeStatus(file.Notice, r.Options))
 		}
-		return reports
+		return append(reports, formerStatuses(file.told, reports, noticeStatus(file.Notice, r.Options))...)
 	}
 	o := r.Options
 	o.Figures = r.Publishers[file.repo.Forge].Has(KindReport)
 	o.Phases = true // write leaves out those that are not wanted
-	return Render(file.Build, o)
+	reports := Render(file.Build, o)
+	return append(reports, formerStatuses(file.told, reports, buildStatus(file.Build, o))...)
 }
 
 // ToldReports gives the checks of a build or notice as its forge was last told them.

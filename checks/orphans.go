@@ -3,6 +3,7 @@ package checks
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +122,10 @@ func (r *Reporter) nudge() {
 func (r *Reporter) bury(ctx context.Context, publisher Publisher, l letter) (until time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	err := publisher.Update(ctx, l.repo, l.told.Remote, &l.report, nil)
+	there, err := stillThere(ctx, publisher, &l)
+	if err == nil && there {
+		err = publisher.Update(ctx, l.repo, l.told.Remote, &l.report, nil)
+	}
 	var wait *WaitError
 	if errors.As(err, &wait) {
 		return wait.Until // and then once more
@@ -139,7 +143,20 @@ func (r *Reporter) bury(ctx context.Context, publisher Publisher, l letter) (unt
 		r.failed(&l, err)
 		return time.Time{}
 	}
+	if !there {
+		return time.Time{}
+	}
 	r.Told.Add(1)
 	r.Log.Info("told that a check is lost", "repo", l.repo.Name, "check", l.report.Name)
 	return time.Time{}
+}
+
+// stillThere reports whether an orphan is still as it was found: where checks are known by name, a build may have taken its place since.
+func stillThere(ctx context.Context, publisher Publisher, l *letter) (bool, error) {
+	lister, ok := publisher.(Lister)
+	if !ok || !publisher.Habits().ByName {
+		return true, nil
+	}
+	list, err := lister.Unfinished(ctx, l.repo, l.report.Commit)
+	return slices.ContainsFunc(list, func(u Unfinished) bool { return u.Remote == l.told.Remote && u.ExternalID == l.report.ExternalID }), err
 }

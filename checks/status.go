@@ -98,11 +98,20 @@ func (s subjectOfStatus) variable(name string, o Options) string {
 	return ""
 }
 
+// contextOf is the context of a build's or notice's status.
+func contextOf(s store.Subject, o Options) string {
+	if n := s.Notice; n != nil {
+		return statusContext(subjectOfStatus{n.Check, n.Project, n.ID, 0, &n.Trigger}, o)
+	}
+	b := s.Build
+	return statusContext(subjectOfStatus{b.Check, b.Project, b.ID, b.Number, &b.Trigger}, o)
+}
+
 // buildStatus is the commit status of a build. It changes with the build's state alone: a forge keeps every one that it was
 // told, and takes a thousand.
 func buildStatus(b *store.Build, o Options) Report {
 	r := Report{Kind: KindStatus, ExternalID: b.ID, Commit: b.Trigger.Commit, URL: o.URL(b.ID, b.Repo), Started: b.Created,
-		Name: statusContext(subjectOfStatus{b.Check, b.Project, b.ID, b.Number, &b.Trigger}, o)}
+		Name: contextOf(store.Subject{Build: b}, o)}
 	r.Status, r.Conclusion = buildState(b)
 	if b.Status == store.Fault || b.Status == store.Stopped {
 		r.Conclusion = Errored
@@ -128,7 +137,7 @@ func buildStatus(b *store.Build, o Options) Report {
 // noticeStatus is the commit status of a notice: one that waits for a person is pending.
 func noticeStatus(n *store.Notice, o Options) Report {
 	r := RenderNotice(n, o)
-	r.Kind, r.Name = KindStatus, statusContext(subjectOfStatus{n.Check, n.Project, n.ID, 0, &n.Trigger}, o)
+	r.Kind, r.Name = KindStatus, contextOf(store.Subject{Notice: n}, o)
 	r.Title = Plain(cmp.Or(n.Title, n.Reason))
 	if n.Conclusion == store.SkippedNotice && n.Reason != "" {
 		r.Title = Plain(n.Reason)

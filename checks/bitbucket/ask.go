@@ -84,7 +84,7 @@ func (h *Host) Comments(ctx context.Context, r store.Repo, number int, since tim
 	}
 	var others []store.Comment
 	for _, one := range list {
-		if own := c.account(); strings.Contains(one.Body, store.CommentMark) || own != "" && one.Author.ID == own {
+		if own := c.self(); strings.Contains(one.Body, store.CommentMark) || own != "" && one.Author.ID == own {
 			continue
 		}
 		others = append(others, one.Comment)
@@ -135,7 +135,7 @@ func (h *Host) named(ctx context.Context, c *credential, name string) ([]store.R
 	if owner, ok := strings.CutSuffix(name, "/*"); ok {
 		return h.api.within(ctx, c, owner)
 	}
-	r, err := h.api.repository(ctx, c, name)
+	r, err := h.repository(ctx, c, name)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ package bitbucket
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +32,7 @@ type Config struct {
 	Credentials []Credential                // the first whose Repositories have a name is for it
 	People      map[string]store.Permission // by account id: they are not asked for
 	Hook        string                      // address that webhooks deliver to; without one none is made
+	OtherHooks  []string                    // addresses of deliveries of this server that belong to other forges
 	HookSecret  string                      // what signs deliveries
 	Page        string                      // beginning of the addresses of our pages: <url>/builds/
 	Transport   http.RoundTripper           // http.DefaultTransport if it is nil
@@ -54,6 +54,7 @@ type Host struct {
 	limits  checks.Limits // by number of the credential
 	remarks remarks
 	hooked  hooked
+	asked   asked
 	known   known
 
 	// Requests counts requests, Failures those that were not answered by success, Writes those that change something, HeldBack those that
@@ -117,6 +118,7 @@ func New(c Config) (*Host, error) {
 		seen[made.number] = made.title()
 		h.credentials = append(h.credentials, made)
 	}
+	h.share()
 	return h, nil
 }
 
@@ -134,6 +136,9 @@ func address(text string) (*url.URL, error) {
 
 // Account implements checks.Publisher.
 func (h *Host) Account(r store.Repo) string {
+	if c, err := h.of(r); err == nil {
+		return fmt.Sprint(c.account)
+	}
 	return fmt.Sprint(cmp.Or(r.Installation, h.Installation(r.Name)))
 }
 
@@ -142,9 +147,6 @@ func (h *Host) Habits() checks.Habits { return h.api.habits() }
 
 // Has implements checks.Publisher.
 func (h *Host) Has(kind checks.Kind) bool { return kind != checks.KindDeployment }
-
-// Limited gives the numbers of the credentials with which Bitbucket takes no requests now, with the time when it will.
-func (h *Host) Limited() map[int64]time.Time { return h.limits.All() }
 
 // Remaining gives how many requests each credential has left, where Bitbucket told.
 func (h *Host) Remaining() map[int64]int {
@@ -176,7 +178,7 @@ func (h *Host) CloneHeader(ctx context.Context, r store.Repo) (header string, re
 	if h.api.cloneUser(c) == "" {
 		return "Authorization: Bearer " + token, func() {}, nil
 	}
-	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(h.api.cloneUser(c)+":"+token)), func() {}, nil
+	return "Authorization: Basic " + basicOf(h.api.cloneUser(c), token), func() {}, nil
 }
 
 // host is that of the address where people see it: store.Repo.Host.

@@ -343,6 +343,7 @@ func TestCloudRepositories(t *testing.T) {
 	for _, token := range b.hub.Tokens() {
 		b.hub.Revoke(token.Value) // one that has been revoked already is none
 	}
+	b.host.AskAnew()
 	if list, err := b.host.Repositories(t.Context()); err == nil || len(list) > 0 || !strings.Contains(err.Error(), "octo/shop: GET /repositories/octo/shop: status 401") {
 		t.Errorf("%v %v", list, err)
 	}

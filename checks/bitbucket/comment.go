@@ -83,7 +83,7 @@ func (h *Host) findComment(ctx context.Context, r store.Repo, report *checks.Rep
 	if err != nil {
 		return "", err
 	}
-	own := c.account()
+	own := c.self()
 	if own == "" {
 		if own, err = h.api.self(ctx, c); err != nil {
 			return "", fmt.Errorf("asking who we are: %w", err)

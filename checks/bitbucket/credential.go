@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -37,8 +38,10 @@ type Consumer struct{ Key, Secret string }
 // A credential is a Credential with what is known of it.
 type credential struct {
 	Credential
-	h      *Host
-	number int64
+	h       *Host
+	number  int64
+	account int64 // number of the first credential of the same account
+	shared  int   // how many are of that account
 
 	mu      sync.Mutex
 	own     string    // id of the account that it acts as, once that was seen
@@ -154,8 +157,8 @@ func (h *Host) of(r store.Repo) (*credential, error) {
 	return nil, fmt.Errorf("no credential of %s is for %s: add it to the repositories of one", h.Name, r.Name)
 }
 
-// account gives the id of the account that a credential acts as, empty if nobody knows yet.
-func (c *credential) account() string {
+// self gives the id of the account that a credential acts as, empty if nobody knows yet.
+func (c *credential) self() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.own
@@ -174,11 +177,19 @@ func (c *credential) hide(text string) string {
 	given := c.given
 	c.mu.Unlock()
 	for _, secret := range []string{c.Token, c.Consumer.Secret, given} {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "…")
+		if secret == "" {
+			continue
+		}
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), basicOf(c.Email, secret), basicOf(c.Consumer.Key, secret)} {
+			text = strings.ReplaceAll(text, form, "…")
 		}
 	}
 	return text
+}
+
+// basicOf is how a name and a secret stand in a header.
+func basicOf(name, secret string) string {
+	return base64.StdEncoding.EncodeToString([]byte(name + ":" + secret))
 }
 
 const (

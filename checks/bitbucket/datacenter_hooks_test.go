@@ -45,7 +45,7 @@ func TestCenterHooks(t *testing.T) {
 		c.must(err)
 	}
 	add(bitbuckettest.Hook{Name: "mine", URL: "https://chat.example.org/hook", Active: true, Events: []string{"pr:opened"}})
-	add(bitbuckettest.Hook{Name: "buildsmith", URL: "https://ci.example.org/old", Active: true, Events: []string{"pr:opened"}})
+	add(bitbuckettest.Hook{Name: "buildsmith", URL: "https://ci.example.org/webhook/old", Active: true, Events: []string{"pr:opened"}})
 	add(bitbuckettest.Hook{Name: "x", URL: hookURL, Events: []string{"repo:forked"}})
 	add(bitbuckettest.Hook{Name: "buildsmith", URL: "https://other.example.org/webhook/bitbucket", Active: true, Events: []string{"pr:opened"}})
 	look := func(wantHello, wantShop []string) {

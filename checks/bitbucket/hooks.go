@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,7 +45,8 @@ func (h *Host) Hooked() map[string]error {
 }
 
 // EnsureHooks has every repository deliver to Config.Hook: a webhook is made where there is none, and mended where it is not as it
-// should be; others of ours are removed. A secret cannot be read, so that it is told once after each start. What one repository refuses
+// should be; others of ours are removed. A secret cannot be read, so that it is told once after each start. Where there are many repositories not all of them are
+// looked at each time. What one repository refuses
 // keeps none of the others; errors name the repository and what is missing.
 func (h *Host) EnsureHooks(ctx context.Context) error {
 	if h.Hook == "" {
@@ -62,14 +64,24 @@ func (h *Host) EnsureHooks(ctx context.Context) error {
 	if len(repos) > manyHooks {
 		between = longHookPause
 	}
-	waits := map[int64]error{}
-	for n, r := range repos {
+	waits, of, looked := map[int64]error{}, map[int64]int{}, 0
+	for _, r := range repos {
+		of[r.Installation]++
+	}
+	before := h.Hooked()
+	for _, r := range repos {
+		if err, known := before[r.Name]; known && !h.hookDue(r, of[r.Installation]) {
+			failed = errors.Join(failed, err)
+			continue
+		}
 		err := waits[r.Installation]
 		if err == nil {
-			if n > 0 && !pause(ctx, between) {
+			if looked++; looked > 1 && !pause(ctx, between) {
 				return errors.Join(failed, ctx.Err())
 			}
-			err = h.ensureHook(ctx, r)
+			if err = h.ensureHook(ctx, r); err == nil || lasting(err) {
+				h.hookAsked(r)
+			}
 		}
 		if ctx.Err() != nil {
 			return errors.Join(failed, ctx.Err())
@@ -187,17 +199,32 @@ func (h *Host) findHooks(ctx context.Context, repos []store.Repo) (list []Findin
 }
 
 // ours reports whether a webhook is one that this server made: it delivers to the server's address, or has our name and delivers to what
-// was that address before: the same host. Another server's of the same name delivers to another host.
+// was that address before: the same server below another name of this forge. Another server's of the same name delivers to another host,
+// another port or below another path, and that of another forge of this server to one of Config.OtherHooks.
 func (h *Host) ours(one *hook) bool {
 	if one.URL == h.Hook {
 		return true
 	}
-	theirs, err := url.Parse(one.URL)
-	if err != nil || one.Name != hookName {
+	if one.Name != hookName || slices.Contains(h.OtherHooks, one.URL) {
 		return false
 	}
-	mine, err := url.Parse(h.Hook)
-	return err == nil && theirs.Hostname() == mine.Hostname()
+	theirs, ok := serverOf(one.URL)
+	mine, _ := serverOf(h.Hook)
+	return ok && theirs == mine
+}
+
+// serverOf is the server that a webhook delivers to: the address without its scheme, the usual port and the name of the forge.
+func serverOf(address string) (server string, ok bool) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return "", false
+	}
+	below, _, ok := strings.Cut(u.Path, "/webhook/")
+	port := u.Port()
+	if port == "80" && u.Scheme == "http" || port == "443" && u.Scheme == "https" {
+		port = ""
+	}
+	return strings.ToLower(u.Hostname()) + ":" + port + below, ok
 }
 
 // same reports whether a webhook is as it should be, as far as it can be seen.
@@ -209,6 +236,12 @@ func same(a, b *hook) bool {
 // hookError says what to do about an error of a request for webhooks.
 func (h *Host) hookError(r store.Repo, err error) error {
 	switch statusOf(err) {
+	case http.StatusBadRequest:
+		what := "an address that it reaches"
+		if !h.DataCenter {
+			what = "https addresses that everybody reaches"
+		}
+		return fmt.Errorf("%w; Bitbucket does not take %s: it takes %s; set url to one, or deliveries: poll", err, h.Hook, what)
 	case http.StatusForbidden, http.StatusNotFound:
 		right := "the scope webhook, and the scopes of its events: repository and pullrequest"
 		if h.DataCenter {

@@ -74,7 +74,7 @@ func TestCloudHooksMended(t *testing.T) {
 	for name, hooks := range map[string][]bitbuckettest.Hook{
 		"switched off":   {{Name: "buildsmith", URL: hookAddress, Secret: "first", Events: []string{"repo:push"}}},
 		"made by hand":   {{Name: "by hand", URL: hookAddress, Active: true, Events: []string{"repo:push"}}},
-		"an old address": {{Name: "buildsmith", URL: "http://ci.example.org:8080/webhook/old", Active: true, Events: []string{"repo:push"}}},
+		"an old address": {{Name: "buildsmith", URL: "http://ci.example.org/webhook/old", Active: true, Events: []string{"repo:push"}}},
 		"too many":       {{Name: "buildsmith", URL: "https://ci.example.org/webhook/old", Active: true, Events: []string{"repo:push"}}, {Name: "buildsmith", URL: hookAddress, Active: true, Events: []string{"repo:push"}}, {Name: "x", URL: hookAddress, Events: []string{"repo:push"}}},
 	} {
 		b := newBench(t, hooked)
@@ -146,5 +146,39 @@ func TestCloudHooksWait(t *testing.T) {
 	}
 	if got := b.host.Hooked(); len(got) != 6 || got["octo/r3"] == nil {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestWhoseHooks leaves the webhooks of other servers and of other forges of this one alone, whatever they are called.
+func TestWhoseHooks(t *testing.T) {
+	others := []string{"https://staging.example.org/webhook/bitbucket", "https://ci.example.org:8443/webhook/bitbucket", "https://ci.example.org/second/webhook/bitbucket",
+		"https://ci.example.org/webhook/bitbucket-work", "https://ci.example.org/elsewhere"}
+	b := newBench(t, func(b *bench, c *bitbucket.Config) {
+		hooked(b, c)
+		c.OtherHooks = others[3:4]
+	})
+	for _, address := range append(others, "https://ci.example.org:443/webhook/former") {
+		_, err := b.hub.AddHook("octo/shop", bitbuckettest.Hook{Name: "buildsmith", URL: address, Active: true, Events: []string{"repo:push"}})
+		b.must(err)
+	}
+	if n := b.ensure(b.host); n != 1 {
+		t.Errorf("%d changes", n)
+	}
+	var left []string
+	for _, h := range b.hub.Hooks("octo/shop") {
+		left = append(left, h.URL)
+	}
+	if want := append(others, hookAddress); !slices.Equal(left, want) {
+		t.Errorf("left are %q, want %q", left, want)
+	}
+}
+
+// TestHookAddressRefused says what to do about an address that Cloud does not take.
+func TestHookAddressRefused(t *testing.T) {
+	b := newBench(t, hooked)
+	b.must(b.hub.Inject(bitbuckettest.Fault{Status: 400, Body: `{"type":"error","error":{"message":"url: Enter a valid URL."}}`}.At("POST", "/hooks")))
+	err := b.host.EnsureHooks(t.Context())
+	if err == nil || !strings.HasSuffix(err.Error(), "url: Enter a valid URL.; Bitbucket does not take "+hookAddress+": it takes https addresses that everybody reaches; set url to one, or deliveries: poll") {
+		t.Errorf("%v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -125,18 +126,18 @@ func unanswered(err error) bool {
 }
 
 func (h *Host) authorized(ctx context.Context, c *credential, q request) (*answer, error) {
-	if err := h.limits.Check(c.number); err != nil {
+	if err := h.limits.Check(c.account); err != nil {
 		h.HeldBack.Add(1)
 		return nil, err
 	}
 	token, err := c.token(ctx)
 	if err != nil {
-		return nil, h.limits.Note(c.number, nil, err)
+		return nil, h.limits.Note(c.account, nil, err)
 	}
 	a, err := h.once(ctx, c, q, token)
 	if statusOf(err) == http.StatusUnauthorized && c.forget(token) {
 		if token, err = c.token(ctx); err != nil {
-			return nil, h.limits.Note(c.number, nil, err)
+			return nil, h.limits.Note(c.account, nil, err)
 		}
 		a, err = h.once(ctx, c, q, token)
 	}
@@ -167,17 +168,17 @@ func (h *Host) once(ctx context.Context, c *credential, q request, token string)
 	case got.StatusCode >= 200 && got.StatusCode < 300 && len(text) > maxAnswer:
 		return nil, fmt.Errorf("%s %s: %w", q.method, pattern(q.path), errTooLarge)
 	case got.StatusCode >= 200 && got.StatusCode < 300:
-		h.limits.Note(c.number, got.Header, nil)
+		h.limits.Note(c.account, got.Header, nil)
 		return &answer{got.StatusCode, got.Header, text}, nil
 	}
-	return &answer{got.StatusCode, got.Header, text}, h.limits.Note(c.number, got.Header, h.tellApart(c, q, got, text))
+	return &answer{got.StatusCode, got.Header, text}, h.limits.Note(c.account, got.Header, h.tellApart(c, q, got, text))
 }
 
 // within reports whether an address is below that of the API: others get no token.
 func (h *Host) within(u *url.URL) bool {
 	path := u.EscapedPath()
 	return u.Scheme == h.base.Scheme && u.Host == h.base.Host && u.User == nil && strings.HasPrefix(path, h.base.EscapedPath()+"/") &&
-		!strings.Contains(path, "/../") && !strings.HasSuffix(path, "/..") && !strings.Contains(strings.ToLower(path), "%2e%2e")
+		!slices.ContainsFunc(strings.FieldsFunc(u.Path, func(r rune) bool { return r == '/' || r == '\\' }), func(part string) bool { return part == ".." })
 }
 
 // below is the path of an address that an answer names, as a request has it. An error says that it leads elsewhere.
@@ -277,7 +278,7 @@ func (h *Host) tellApart(c *credential, q request, got *http.Response, body []by
 	if t, ok := h.api.(translator); ok {
 		status = t.meant(status, body)
 	}
-	failed := &failure{status: status, method: q.method, path: pattern(q.path), text: c.hide(clip(checks.Plain(text), 300)), rights: rights}
+	failed := &failure{status: status, method: q.method, path: pattern(q.path), text: clip(c.hide(checks.Plain(text)), 300), rights: rights}
 	switch status {
 	case http.StatusTooManyRequests:
 		return &checks.WaitError{Until: h.limits.RetryAt(got.Header), Err: failed}

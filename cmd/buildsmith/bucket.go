@@ -77,6 +77,11 @@ func openBucket(c *Config, config *Bitbucket, secrets []string, log *slog.Logger
 		b.address = c.URL + "/webhook/" + config.Name
 		if config.Hooks == hooksCreate {
 			settings.Hook, settings.HookSecret = b.address, secrets[0]
+			for n := range c.Forges.Bitbucket {
+				if other := c.Forges.Bitbucket[n].Name; other != config.Name {
+					settings.OtherHooks = append(settings.OtherHooks, c.URL+"/webhook/"+other)
+				}
+			}
 		}
 	}
 	b.host, err = bitbucket.New(settings)

@@ -103,6 +103,9 @@ func (s *server) watch(ctx context.Context, look func()) error {
 
 // resync reads all anew at the forges, looks for deliveries that were missed, and tells forges what they do not know.
 func (s *server) resync(ctx context.Context) {
+	for _, b := range s.buckets {
+		b.host.AskAnew()
+	}
 	for _, m := range s.members() {
 		if err := m.refresh(ctx, s); err != nil {
 			s.log.Warn("asking a forge how it stands", "forge", m.name(), "err", err)

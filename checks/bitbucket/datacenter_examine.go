@@ -40,6 +40,10 @@ func (d *dataCenter) examine(ctx context.Context, c *credential, r store.Repo) (
 		found = append(found, Finding{Installation: c.number, About: c.title(), Text: fmt.Sprintf(format, args...), Problem: problem, Note: note})
 	}
 	v, who, err := d.properties(ctx, c)
+	if errors.Is(err, store.ErrNotFound) {
+		say(true, false, "no Data Center is at %s (%v): look at url, with the path below which Bitbucket lies, and at kind", d.h.Web, err)
+		return found
+	}
 	if err != nil {
 		say(true, false, "%v", err)
 		return found

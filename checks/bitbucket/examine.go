@@ -2,6 +2,7 @@ package bitbucket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,7 +28,7 @@ func (h *Host) Examine(ctx context.Context) []Finding {
 	}
 	var list []Finding
 	if _, ok := h.Skew(); !ok {
-		return []Finding{{About: h.host(), Text: fmt.Sprintf("%s does not answer: %v", h.API, err), Problem: true}}
+		return []Finding{{About: h.host(), Text: fmt.Sprintf("%s does not answer: %v; look at url, DNS, firewall and proxy", h.API, err), Problem: true}}
 	}
 	unread := h.Unread()
 	for _, c := range h.credentials {
@@ -77,8 +78,16 @@ func (h *Host) examineOne(ctx context.Context, c *credential, repos []store.Repo
 	list = append(list, Finding{Installation: c.number, About: c.title(), Text: fmt.Sprintf("%s; repositories: %d", kind, count)})
 	for _, name := range slices.Sorted(maps.Keys(unread)) {
 		if slices.ContainsFunc(c.Repositories, func(of string) bool { return strings.EqualFold(of, name) }) {
-			list = append(list, Finding{Installation: c.number, About: name, Text: fmt.Sprintf("it cannot be read: %v", unread[name]), Problem: true})
+			list = append(list, Finding{Installation: c.number, About: name, Text: fmt.Sprintf("it cannot be read: %v%s", unread[name], unreadAdvice(unread[name])), Problem: true})
 		}
 	}
 	return append(list, h.api.examine(ctx, c, first)...)
+}
+
+// unreadAdvice says what to do about a repository that cannot be read.
+func unreadAdvice(err error) string {
+	if errors.Is(err, store.ErrNotFound) {
+		return "; look at its name, at what the token is for, and at url and kind"
+	}
+	return ""
 }

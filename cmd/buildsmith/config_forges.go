@@ -124,6 +124,8 @@ func (f *ForgeSettings) check(wrong func(string, ...any), secret func(string, Se
 		b := &f.Bitbucket[n]
 		key := fmt.Sprintf("forges.bitbucket[%d]", n)
 		switch {
+		case b.Name == "":
+			wrong("%s.name: missing; each Bitbucket beside the first needs one, such as bitbucket-work", key)
 		case !forgeName.MatchString(b.Name):
 			wrong("%s.name: %q is no name of a forge; write small letters, digits and -, such as bitbucket-work", key, b.Name)
 		case seen[b.Name]:

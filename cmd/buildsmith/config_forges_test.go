@@ -139,7 +139,7 @@ forges:
 		`FILE: forges.bitbucket[1].credentials[1].consumer.secret: missing; write {file: PATH} or {env: NAME}`,
 		`FILE: forges.bitbucket[1].credentials[1].repositories: "*/x" is no repository; write workspace/repository, KEY/repository, or * in place of the repository`,
 		`FILE: forges.bitbucket[1].credentials[1].repositories: "shop" is no repository; write workspace/repository, KEY/repository, or * in place of the repository`,
-		`FILE: forges.bitbucket[1].name: "" is no name of a forge; write small letters, digits and -, such as bitbucket-work`,
+		`FILE: forges.bitbucket[1].name: missing; each Bitbucket beside the first needs one, such as bitbucket-work`,
 		`FILE: forges.bitbucket[2].api: "ftp://git.example.org" is no address; write https://, a host, and the path below which Bitbucket lies`,
 		`FILE: forges.bitbucket[2].credentials[0].consumer: a Data Center takes tokens alone`,
 		`FILE: forges.bitbucket[2].credentials[0].email: it belongs to the API token of a user of Bitbucket Cloud`,

@@ -101,7 +101,8 @@ func (r *round) ask(ctx context.Context, result *Sweep) error {
 	return nil
 }
 
-// due gives the repositories that are looked at in this round: those whose last look is longest ago.
+// due gives the repositories that are looked at in this round: those whose last look is longest ago. Where looks are counted, those of
+// one installation have to wait for their turn.
 func (r *round) due(list []store.Repo) ([]store.Repo, error) {
 	tried := map[string]time.Time{}
 	list = slices.DeleteFunc(slices.Clone(list), func(repo store.Repo) bool { return repo.Forge != r.source.Name || repo.ID == "" })
@@ -119,6 +120,16 @@ func (r *round) due(list []store.Repo) ([]store.Repo, error) {
 		return cmp.Or(tried[a.Key()].Compare(tried[b.Key()]), cmp.Compare(a.Key(), b.Key()))
 	})
 	list = slices.CompactFunc(list, func(a, b store.Repo) bool { return a.Key() == b.Key() })
+	if looks := r.looker.LooksPerHour(); looks > 0 {
+		of := map[int64]int{}
+		for _, repo := range list {
+			of[repo.Installation]++
+		}
+		list = slices.DeleteFunc(list, func(repo store.Repo) bool {
+			since := r.at.Sub(tried[repo.Key()])
+			return since >= 0 && since < time.Duration(of[repo.Installation])*time.Hour/time.Duration(looks)
+		})
+	}
 	return list[:min(len(list), maxLooked)], err
 }
 

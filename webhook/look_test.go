@@ -24,8 +24,11 @@ type showing struct {
 	comments map[int][]store.Comment
 	mute     error // of comments
 	looked   []string
+	looks    int // in an hour
 	since    map[int][]time.Time
 }
+
+func (s *showing) LooksPerHour() int { return s.looks }
 
 func (s *showing) Repositories(context.Context) ([]store.Repo, error) {
 	s.mu.Lock()

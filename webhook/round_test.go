@@ -52,6 +52,29 @@ func TestManyRepositories(t *testing.T) {
 	}
 }
 
+// TestLooksPerHour has a forge that counts: four repositories of one installation are looked at twice in an hour each, and one of
+// another eight times.
+func TestLooksPerHour(t *testing.T) {
+	d, s := newShowing(t)
+	s.looks, s.list = 8, nil
+	for n := range 5 {
+		r := numbered(n)
+		r.Installation = int64(1 + n/4)
+		s.list = append(s.list, r)
+	}
+	count := map[string]int{}
+	for range 60 {
+		s.looked = nil
+		d.look()
+		for _, id := range s.looked {
+			count[id]++
+		}
+	}
+	if got := fmt.Sprint(count); got != "map[r000:2 r001:2 r002:2 r003:2 r004:8]" {
+		t.Error(got)
+	}
+}
+
 // TestLimitedLook ends a round when the forge takes no more requests. What was found until then is built, and the next round begins
 // where this one ended.
 func TestLimitedLook(t *testing.T) {

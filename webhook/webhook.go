@@ -69,6 +69,9 @@ type DeliveryLog interface {
 type Looker interface {
 	// Repositories gives the repositories that the server builds, as they are called now.
 	Repositories(ctx context.Context) ([]store.Repo, error)
+	// LooksPerHour is how many looks at repositories of one installation leave room for everything else that is asked in an hour; 0 for
+	// any number.
+	LooksPerHour() int
 	// Look gives the branches, tags and open pull requests of a repository, with full hashes.
 	Look(ctx context.Context, r store.Repo) (Standing, error)
 	// Comments gives the comments on a pull request that were made since a time, oldest first, but our own. Each has an id.

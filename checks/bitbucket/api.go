@@ -53,7 +53,7 @@ type api interface {
 
 	cloneURL(name string) string
 	links(name string) (commit, pull string)
-	// cloneUser is the name that git gives with the credential's token.
+	// cloneUser is the name that git gives with the credential's token; empty for a Bearer token.
 	cloneUser(c *credential) string
 	// basic is the name that requests give with the credential's token; empty for a Bearer token.
 	basic(c *credential) string

@@ -173,6 +173,9 @@ func (h *Host) CloneHeader(ctx context.Context, r store.Repo) (header string, re
 	if err != nil {
 		return "", nil, fmt.Errorf("a token to clone %s: %w", r.Name, err)
 	}
+	if h.api.cloneUser(c) == "" {
+		return "Authorization: Bearer " + token, func() {}, nil
+	}
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(h.api.cloneUser(c)+":"+token)), func() {}, nil
 }
 

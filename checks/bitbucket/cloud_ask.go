@@ -83,9 +83,10 @@ func (a cloud) pullRequest(ctx context.Context, r store.Repo, number int) (store
 // those of its pull requests as well, and is asked for everything then.
 func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest) error {
 	head := headOf(r, pr)
-	hash, err := a.resolve(ctx, head, pr.Head)
+	ours := pr.HeadRepo == r.ID
+	hash, err := a.newest(ctx, head, pr, ours || pr.HeadName != "")
 	if head.ID != r.ID && errors.Is(err, store.ErrNotFound) {
-		if hash, err = a.resolve(ctx, r, pr.Head); err == nil {
+		if hash, err = a.resolve(ctx, r, pr.Head, false); err == nil {
 			pr.HeadName = ""
 		}
 	}
@@ -107,7 +108,7 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 		if *of == "" {
 			continue
 		}
-		hash, err := a.resolve(ctx, r, *of)
+		hash, err := a.resolve(ctx, r, *of, true)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("the commits of pull request %d: %w", pr.Number, err)
 		}
@@ -118,8 +119,26 @@ func (a cloud) complete(ctx context.Context, r store.Repo, pr *store.PullRequest
 
 var shortHash = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 
-// resolve gives the full hash of a shortened one.
-func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string, error) {
+// newest gives the full hash of a pull request's newest commit. The branch that it comes from is asked for first: only who may write there
+// decides on what it holds, while a hash may be made to begin like another. own says that r is the repository that it comes from.
+func (a cloud) newest(ctx context.Context, r store.Repo, pr *store.PullRequest, own bool) (string, error) {
+	branch, ok := strings.CutPrefix(pr.HeadRef, "refs/heads/")
+	if _, known := a.known.full(r.ID, pr.Head); !own || !ok || known || !store.ValidRef(pr.HeadRef) || !shortHash.MatchString(pr.Head) || store.ValidHash(pr.Head) {
+		return a.resolve(ctx, r, pr.Head, own)
+	}
+	tip, err := a.ref(ctx, r, "heads/"+branch)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	if !strings.HasPrefix(tip.Hash, pr.Head) { // it has moved on, or is gone
+		return a.resolve(ctx, r, pr.Head, own)
+	}
+	a.known.resolved(r.ID, pr.Head, tip.Hash)
+	return tip.Hash, nil
+}
+
+// resolve gives the full hash of a shortened one. It is remembered unless it may be that of a fork.
+func (a cloud) resolve(ctx context.Context, r store.Repo, short string, own bool) (string, error) {
 	if store.ValidHash(short) {
 		return short, nil
 	}
@@ -129,7 +148,7 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string,
 	if hash, ok := a.known.full(r.ID, short); ok {
 		return hash, nil
 	}
-	found, err := a.named(ctx, r, "/commit/"+short)
+	found, err := a.commitAt(ctx, r, "/commit/"+short)
 	if errors.Is(err, store.ErrNotFound) {
 		a.known.missed(r.ID, short, a.Now())
 	}
@@ -139,12 +158,14 @@ func (a cloud) resolve(ctx context.Context, r store.Repo, short string) (string,
 	if !strings.HasPrefix(found.Hash, short) {
 		return "", fmt.Errorf("Bitbucket gives commit %s for %s", found.Hash, short)
 	}
-	a.known.resolved(r.ID, short, found.Hash)
+	if own {
+		a.known.resolved(r.ID, short, found.Hash)
+	}
 	return found.Hash, nil
 }
 
-// named asks for the commit at an address.
-func (a cloud) named(ctx context.Context, r store.Repo, path string) (store.Commit, error) {
+// commitAt asks for the commit at an address.
+func (a cloud) commitAt(ctx context.Context, r store.Repo, path string) (store.Commit, error) {
 	var got struct {
 		Hash, Message string
 		Target        struct{ Hash, Message string } // of a ref
@@ -189,7 +210,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 			if err != nil {
 				return store.Commit{}, err
 			}
-			return a.named(ctx, headOf(r, &pr), "/commit/"+pr.Head)
+			return a.commitAt(ctx, headOf(r, &pr), "/commit/"+pr.Head)
 		}
 	}
 	if version == "" {
@@ -199,7 +220,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 		}
 		version = "heads/" + branch
 	} else if store.ValidHash(version) {
-		return a.named(ctx, r, "/commit/"+version)
+		return a.commitAt(ctx, r, "/commit/"+version)
 	}
 	missing := fmt.Errorf("%.200q: %w", version, store.ErrNotFound)
 	for _, ref := range store.NamedRefs(version, "") {
@@ -210,7 +231,7 @@ func (a cloud) commit(ctx context.Context, r store.Repo, version string) (store.
 		missing = err
 	}
 	if shortHash.MatchString(version) {
-		commit, err := a.named(ctx, r, "/commit/"+version)
+		commit, err := a.commitAt(ctx, r, "/commit/"+version)
 		if err == nil && !strings.HasPrefix(commit.Hash, version) {
 			err = missing
 		}
@@ -230,9 +251,9 @@ func headOf(r store.Repo, pr *store.PullRequest) store.Repo {
 // ref gives the commit of heads/<branch> or tags/<tag>.
 func (a cloud) ref(ctx context.Context, r store.Repo, name string) (store.Commit, error) {
 	if branch, ok := strings.CutPrefix(name, "heads/"); ok {
-		return a.named(ctx, r, "/refs/branches/"+escape(branch))
+		return a.commitAt(ctx, r, "/refs/branches/"+escape(branch))
 	}
-	return a.named(ctx, r, "/refs/tags/"+escape(strings.TrimPrefix(name, "tags/")))
+	return a.commitAt(ctx, r, "/refs/tags/"+escape(strings.TrimPrefix(name, "tags/")))
 }
 
 // mainBranch is the default branch of a repository.
@@ -261,7 +282,7 @@ func (a cloud) fileID(ctx context.Context, r store.Repo, commit, path string) (s
 	got, err := a.read(ctx, r, "/src/"+url.PathEscape(commit)+"/"+escape(path), nil)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		if _, err := a.named(ctx, r, "/commit/"+url.PathEscape(commit)); err != nil {
+		if _, err := a.commitAt(ctx, r, "/commit/"+url.PathEscape(commit)); err != nil {
 			return "", err
 		}
 		return "", nil
@@ -327,7 +348,7 @@ func (a cloud) owns(ctx context.Context, r store.Repo, version, commit string) (
 		if tip, err = a.ref(ctx, r, "heads/"+branch); err == nil {
 			// By hashes: a branch may be called anything.
 			var base store.Commit
-			base, err = a.named(ctx, r, "/merge-base/"+commit+".."+tip.Hash)
+			base, err = a.commitAt(ctx, r, "/merge-base/"+commit+".."+tip.Hash)
 			if err == nil {
 				return base.Hash == commit, nil
 			}

@@ -53,7 +53,7 @@ func (a cloud) comments(ctx context.Context, r store.Repo, number int, since tim
 	since = since.Truncate(time.Microsecond) // finer than that Cloud tells no time
 	query := url.Values{"sort": {"created_on"}, "fields": {"next," + prefixed("values.", commentFields)}}
 	if !since.IsZero() {
-		query.Set("q", "created_on>="+since.UTC().Format("2006-01-02T15:04:05.000000Z"))
+		query.Set("q", "created_on>="+since.UTC().Format("2006-01-02T15:04:05.000000-07:00"))
 	}
 	found, part, err := each[cloudComment](ctx, a.Host, c, fmt.Sprintf("/repositories/%s/pullrequests/%d/comments", a.path(r), number), query, 100, maxPages)
 	if err != nil {

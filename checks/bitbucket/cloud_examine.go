@@ -47,13 +47,13 @@ func (a cloud) examine(ctx context.Context, c *credential, r store.Repo) (list [
 	var scopes []string
 	answers := make([]error, len(cloudNeeds))
 	for n := range cloudNeeds {
-		got, err := a.ask(ctx, c, r, &cloudNeeds[n])
+		got, err := a.probe(ctx, c, r, &cloudNeeds[n])
 		if answers[n] = err; got != nil && len(scopes) == 0 {
 			scopes = scopesOf(got.header)
 		}
 	}
 	if len(scopes) > 0 {
-		find(Finding{Note: true, Text: "its scopes are " + strings.Join(scopes, ", ")})
+		find(Finding{Text: "its scopes are " + strings.Join(scopes, ", ")})
 	}
 	for i, n := range cloudNeeds {
 		right := "the scope " + n.scope
@@ -73,8 +73,8 @@ func (a cloud) examine(ctx context.Context, c *credential, r store.Repo) (list [
 	return list
 }
 
-// ask asks for something that takes a right. Nothing is asked that would change something.
-func (a cloud) ask(ctx context.Context, c *credential, r store.Repo, n *cloudNeed) (*answer, error) {
+// probe asks for something that takes a right. Nothing is asked that would change something.
+func (a cloud) probe(ctx context.Context, c *credential, r store.Repo, n *cloudNeed) (*answer, error) {
 	path := "/repositories/" + a.path(r) + n.path
 	switch n.path {
 	case "":

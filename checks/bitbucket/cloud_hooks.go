@@ -32,13 +32,13 @@ func (a cloud) hooks(ctx context.Context, r store.Repo) (list []hook, err error)
 	if err != nil {
 		return nil, err
 	}
-	type known struct {
+	type listed struct {
 		UUID, Description, URL string
 		Active                 bool
 		Signed                 bool `json:"secret_set"`
 		Events                 []string
 	}
-	found, _, err := each[known](ctx, a.Host, c, "/repositories/"+a.path(r)+"/hooks", url.Values{}, 100, maxPages)
+	found, _, err := each[listed](ctx, a.Host, c, "/repositories/"+a.path(r)+"/hooks", url.Values{}, 100, maxPages)
 	for _, one := range found {
 		list = append(list, hook{ID: one.UUID, Name: one.Description, URL: one.URL, Active: one.Active, Signed: one.Signed, Events: one.Events, Strict: true})
 	}

@@ -2,10 +2,7 @@ package bitbucket
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,8 +18,7 @@ const (
 	maxTitle       = 450  // of a report, and of an annotation
 	maxDetails     = 2000 // likewise
 	maxFigures     = 10
-	maxAnnotations = 100  // in a request
-	maxAnnotated   = 1000 // annotations of a report
+	maxAnnotations = 100 // in a request
 )
 
 // habits implements api: Cloud takes a thousand requests of a user in an hour, questions and all.
@@ -185,34 +181,22 @@ func (a cloud) report(report *checks.Report) cloudReport {
 	return made
 }
 
-// cloudAnnotations are annotations with ids of their own: the same for the same ones, and no two alike.
+// cloudAnnotations are annotations as Cloud takes them.
 func cloudAnnotations(list []checks.Annotation) []cloudAnnotation {
-	made := make([]cloudAnnotation, 0, min(len(list), maxAnnotated))
-	seen := map[string]int{}
-	for _, one := range list[:min(len(list), maxAnnotated)] {
-		id := annotationID(&one)
-		seen[id]++
-		c := cloudAnnotation{Type: "report_annotation", ExternalID: fmt.Sprintf("%s-%d", id, seen[id]), Kind: "CODE_SMELL", Severity: "LOW", Result: "FAILED",
+	list = list[:min(len(list), maxAnnotated)]
+	made := make([]cloudAnnotation, 0, len(list))
+	ids := annotationIDs(list)
+	for n, one := range list {
+		c := cloudAnnotation{Type: "report_annotation", ExternalID: ids[n], Result: "FAILED",
 			Summary: clip(line(one.Title), maxTitle), Details: clip(checks.Plain(one.Message), maxDetails), Path: one.Path, Line: max(one.Line, 0)}
-		switch one.Level {
-		case checks.LevelFailure:
-			c.Kind, c.Severity = "BUG", "HIGH"
-		case checks.LevelWarning:
-			c.Severity = "MEDIUM"
-		}
+		c.Kind, c.Severity = gravity(one.Level)
 		if c.Summary == "" {
 			c.Summary = clip(line(one.Message), maxTitle)
 		}
 		if c.Summary == "" {
-			c.Summary = "See the page behind this report"
+			c.Summary = unspoken
 		}
 		made = append(made, c)
 	}
 	return made
-}
-
-// annotationID tells annotations apart by what they say, and where.
-func annotationID(a *checks.Annotation) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%s\x00%s", a.Path, a.Line, a.Title, a.Message))
-	return hex.EncodeToString(sum[:12])
 }

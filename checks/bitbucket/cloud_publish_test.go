@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -365,6 +366,25 @@ func TestCloudClone(t *testing.T) {
 		revoke()
 		if answer.StatusCode != 200 {
 			t.Errorf("%s: %s %s", name, answer.Status, body)
+		}
+	}
+}
+
+// TestSummariesHaveNoHTML renders what people have named: Bitbucket would show tags and comments of HTML as they are, or refuse them.
+func TestSummariesHaveNoHTML(t *testing.T) {
+	var builds []store.Build
+	for n, name := range []string{"<b>bold</b>", "a <!-- b -->", "x | y", "[//]: # (buildsmith:summary)", "\n<script>"} {
+		builds = append(builds, store.Build{ID: fmt.Sprint("b", n), Number: n, Check: name, Trigger: store.Trigger{Commit: strings.Repeat("a", 40), PullRequest: 1}, Status: store.Failed, Created: time.Now(), Ended: time.Now()})
+	}
+	notices := []store.Notice{{ID: "n", Check: "<i>", Title: "<u>why</u> <!-- -->", Conclusion: store.ActionRequired, Trigger: store.Trigger{PullRequest: 1}}}
+	r := checks.RenderSummary(1, strings.Repeat("a", 40), builds, notices, checks.Options{URL: func(id string, _ store.Repo) string { return "https://ci.example.org/builds/" + id }})
+	spans := regexp.MustCompile("(`+)[^`].*?[^`]?(`+)")
+	if left := spans.ReplaceAllString(r.Summary, ""); strings.ContainsAny(left, "<>") || len(left) == len(r.Summary) {
+		t.Errorf("%s\n\nof\n\n%s", left, r.Summary)
+	}
+	for line := range strings.Lines(r.Summary) {
+		if strings.HasPrefix(line, store.CommentMark) {
+			t.Errorf("somebody's mark: %q", line)
 		}
 	}
 }

@@ -1,13 +1,10 @@
 package bitbucket_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,118 +12,6 @@ import (
 	"buildsmith/checks/bitbucket/bitbuckettest"
 	"buildsmith/store"
 )
-
-// A bench is a fake Bitbucket Cloud and a Host that speaks to it.
-type bench struct {
-	*testing.T
-	hub   *bitbuckettest.Server
-	host  *bitbucket.Host
-	repo  store.Repo
-	token bitbuckettest.Token
-	sha   string // of main
-	log   *safeBuffer
-
-	mu   sync.Mutex
-	told []string // what Bitbucket refused
-}
-
-// A safeBuffer is written to by many.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-const spec = "version: 0.2\nphases:\n  build:\n    commands: [\"true\"]\n"
-
-// newBench makes octo/shop with a commit, and a repository access token for it; what is different may be set.
-func newBench(t *testing.T, change func(b *bench, c *bitbucket.Config)) *bench {
-	t.Helper()
-	b := &bench{T: t, hub: bitbuckettest.New(t, bitbuckettest.Options{}), log: &safeBuffer{}}
-	made, err := b.hub.AddRepo("octo/shop", bitbuckettest.RepoOptions{Private: true})
-	b.must(err)
-	b.sha = b.commit("octo/shop", "main", "Begin\n\nbody", map[string]string{"buildspec.yml": spec, "dir/file": "x"})
-	b.token, err = b.hub.AddToken(bitbuckettest.TokenOptions{Kind: bitbuckettest.RepositoryToken, Repo: "octo/shop"})
-	b.must(err)
-	c := bitbucket.Config{Name: "bitbucket", Web: b.hub.URL(), API: b.hub.URL() + "/2.0", Page: "https://ci.example.org/builds/",
-		Credentials: []bitbucket.Credential{{Repositories: []string{"octo/shop"}, Token: b.token.Value}},
-		Log:         slog.New(slog.NewTextHandler(b.log, nil)),
-		Refused: func(_ int64, text string) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.told = append(b.told, text)
-		}}
-	if change != nil {
-		change(b, &c)
-	}
-	b.host, err = bitbucket.New(c)
-	b.must(err)
-	b.repo = store.Repo{Forge: "bitbucket", Host: strings.TrimPrefix(b.hub.URL(), "http://"), ID: made.UUID, Name: "octo/shop", Installation: b.host.Installation("octo/shop")}
-	// Nobody but Bitbucket may see a token.
-	t.Cleanup(func() {
-		for _, token := range b.hub.Tokens() {
-			if strings.Contains(b.log.String(), token.Value) || strings.Contains(strings.Join(b.refusals(), " "), token.Value) {
-				t.Errorf("a token in what was logged or told")
-			}
-			for _, r := range b.hub.Requests() {
-				if strings.Contains(r.Path, token.Value) || strings.Contains(r.Body, token.Value) {
-					t.Errorf("a token in %s %s", r.Method, r.Path)
-				}
-			}
-		}
-	})
-	return b
-}
-
-func (b *bench) must(err error) {
-	b.Helper()
-	if err != nil {
-		b.Fatal(err)
-	}
-}
-
-func (b *bench) refusals() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.told)
-}
-
-func (b *bench) commit(repo, branch, message string, files map[string]string) string {
-	b.Helper()
-	sha, err := b.hub.Commit(repo, branch, bitbuckettest.Change{Message: message, Files: files})
-	b.must(err)
-	return sha
-}
-
-// fork makes a public fork of octo/shop.
-func (b *bench) fork() string {
-	b.Helper()
-	fork, err := b.hub.AddFork("octo/shop", "stranger")
-	b.must(err)
-	_, err = b.hub.SetVisibility(fork, false)
-	b.must(err)
-	return fork
-}
-
-// withScopes gives the Host another token, with some scopes.
-func withScopes(scopes ...string) func(*bench, *bitbucket.Config) {
-	return func(b *bench, c *bitbucket.Config) {
-		token, err := b.hub.AddToken(bitbuckettest.TokenOptions{Kind: bitbuckettest.RepositoryToken, Repo: "octo/shop", Scopes: scopes})
-		b.must(err)
-		c.Credentials[0].Token = token.Value
-	}
-}
 
 func TestCloudCommit(t *testing.T) {
 	b := newBench(t, nil)
@@ -291,6 +176,24 @@ func TestCloudComplete(t *testing.T) {
 	from, err := b.hub.Repo(fork)
 	b.must(err)
 	evil := b.commit(fork, "evil", "Evil", map[string]string{"f": "4"})
+
+	// The branch says what the newest commit is. Where it has moved on, the hash does.
+	h, err := bitbucket.New(b.host.Config)
+	b.must(err)
+	for _, tt := range []struct {
+		ref, head, full  string
+		branches, hashes int
+	}{{"refs/heads/feature", head[:12], head, 1, 0}, {"refs/heads/main", b.sha[:12], b.sha, 1, 0}, {"refs/heads/feature", b.sha[:11], b.sha, 1, 1}, {"refs/heads/gone", b.sha[:10], b.sha, 1, 1}} {
+		branches, hashes := b.hub.Count("GET", "/repositories/{workspace}/{repo_slug}/refs/branches/{name}"), b.hub.Count("GET", "/repositories/{workspace}/{repo_slug}/commit/{commit}")
+		pr := store.PullRequest{Number: 1, Head: tt.head, HeadRef: tt.ref, HeadRepo: b.repo.ID}
+		if err := h.Complete(t.Context(), b.repo, &pr); err != nil || pr.Head != tt.full {
+			t.Errorf("%s in %s: %+v %v", tt.head, tt.ref, pr, err)
+		}
+		branches, hashes = b.hub.Count("GET", "/repositories/{workspace}/{repo_slug}/refs/branches/{name}")-branches, b.hub.Count("GET", "/repositories/{workspace}/{repo_slug}/commit/{commit}")-hashes
+		if branches != tt.branches || hashes != tt.hashes {
+			t.Errorf("%s in %s: %d questions for branches, %d for hashes", tt.head, tt.ref, branches, hashes)
+		}
+	}
 
 	pr := store.PullRequest{Number: 1, Head: head[:12], HeadRepo: b.repo.ID, Base: b.sha[:12], Merged: ""}
 	if err := b.host.Complete(t.Context(), b.repo, &pr); err != nil || pr.Head != head || pr.Base != b.sha || pr.Merged != "" {
@@ -492,7 +395,7 @@ func TestCloudLook(t *testing.T) {
 	secret := b.commit(private, "topic", "Secret", map[string]string{"f": "5"})
 	number, _, err := b.hub.OpenPullRequest("octo/shop", bitbuckettest.PullRequest{Head: "hidden:topic", Base: "main", Title: "T", User: "hidden"})
 	b.must(err)
-	for n, want := range []int{4, 2} {
+	for n, want := range []int{5, 2} {
 		before = len(b.hub.Requests())
 		if s, err = b.host.Look(t.Context(), b.repo); err != nil || len(s.Pulls) != 3 || !slices.ContainsFunc(s.Pulls, func(p store.PullRequest) bool { return p.Head == secret && p.HeadName == "" }) {
 			t.Errorf("%+v %v", s.Pulls, err)

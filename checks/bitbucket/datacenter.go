@@ -36,7 +36,7 @@ func newDataCenter(h *Host) *dataCenter {
 
 // habits are those of a server that is somebody's own, and limits nothing unless it is told to.
 func (d *dataCenter) habits() checks.Habits {
-	return checks.Habits{Interval: 200 * time.Millisecond, Burst: 20, Annotations: dcMaxAnnotations, ByName: true}
+	return checks.Habits{Interval: 200 * time.Millisecond, Burst: 20, Annotations: maxAnnotated, ByName: true}
 }
 
 // cloneURL has the key of the project in small letters, as Data Center shows it.
@@ -60,7 +60,9 @@ func (d *dataCenter) webURL(name string) string {
 	return d.h.Web + owner + "/repos/" + url.PathEscape(slug)
 }
 
-func (d *dataCenter) cloneUser(c *credential) string { return cmp.Or(c.Username, "x-token-auth") }
+// cloneUser implements api: every token is good as a Bearer token, and not every one as a password.
+// https://confluence.atlassian.com/bitbucketserver/http-access-tokens-939515499.html
+func (d *dataCenter) cloneUser(c *credential) string { return c.Username }
 
 // basic is empty: every token is a Bearer token.
 func (d *dataCenter) basic(*credential) string { return "" }
@@ -152,7 +154,7 @@ func (d *dataCenter) find(ctx context.Context, r store.Repo) (place, error) {
 	if err == nil && (r.ID == "" || has.id() == r.ID) {
 		return placeOf(has), nil
 	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) && !denied(err) {
+	if trouble(err) != nil {
 		return place{}, err
 	}
 	if r.ID != "" {
@@ -160,8 +162,8 @@ func (d *dataCenter) find(ctx context.Context, r store.Repo) (place, error) {
 		if moved != nil {
 			return placeOf(*moved), nil
 		}
-		if err == nil {
-			err = listErr
+		if listErr != nil { // nobody knows whether it is there
+			return place{}, listErr
 		}
 	}
 	if err != nil {
@@ -186,29 +188,38 @@ func (d *dataCenter) byName(ctx context.Context, c *credential, name string) (dc
 	return has, nil
 }
 
-// byID looks for a repository among those that a credential is for; nil if it is not there.
+// byID looks for a repository among those that a credential is for; nil if it is not there. An error says that it may be.
 func (d *dataCenter) byID(ctx context.Context, c *credential, id string) (found *dcRepo, failed error) {
 	for _, name := range c.Repositories {
 		owner, slug, _ := strings.Cut(name, "/")
 		if slug != "*" {
-			if has, err := d.byName(ctx, c, name); err == nil && has.id() == id {
+			has, err := d.byName(ctx, c, name)
+			if err == nil && has.id() == id {
 				return &has, nil
 			}
+			failed = cmp.Or(failed, trouble(err))
 			continue
 		}
-		if err := d.ofProject(ctx, c, owner, func(r dcRepo) bool {
+		err := d.ofProject(ctx, c, owner, func(r dcRepo) bool {
 			if r.id() == id {
 				found = &r
 			}
 			return found == nil
-		}); err != nil && !errors.Is(err, store.ErrNotFound) {
-			failed = err
-		}
+		})
 		if found != nil {
 			return found, nil
 		}
+		failed = cmp.Or(failed, trouble(err))
 	}
 	return nil, failed
+}
+
+// trouble is an error that is no answer: neither that there is no such thing, nor that we may not see it.
+func trouble(err error) error {
+	if errors.Is(err, store.ErrNotFound) || denied(err) {
+		return nil
+	}
+	return err
 }
 
 // ofProject gives the repositories of a project, or of a person.

@@ -26,13 +26,13 @@ func (d *dataCenter) events() []string {
 		"pr:comment:added", "pr:comment:edited"}
 }
 
-// hooks takes webhooks for signed: Data Center does not tell.
+// hooks takes webhooks for signed: Data Center does not tell, and EnsureHooks tells the secret to each once.
 func (d *dataCenter) hooks(ctx context.Context, r store.Repo) (found []hook, err error) {
 	err = walk(ctx, d, r, dcRequest{where: inRepo("api", "/webhooks")}, dcFewThings, func(h struct {
 		dcHook
 		Configuration any `json:"configuration"` // anything may be in it, and nothing of it is needed
 	}) bool {
-		found = append(found, hook{ID: strconv.FormatInt(h.ID, 10), Name: h.Name, URL: h.URL, Active: h.Active, Signed: d.h.HookSecret != "", Events: h.Events, Strict: h.Verified})
+		found = append(found, hook{ID: strconv.FormatInt(h.ID, 10), Name: h.Name, URL: h.URL, Active: h.Active, Signed: true, Events: h.Events, Strict: h.Verified})
 		return true
 	})
 	return found, err

@@ -13,23 +13,12 @@ import (
 	"buildsmith/store"
 )
 
-// A runningClock runs faster than time.
-type runningClock struct {
-	begin time.Time
-	times time.Duration
-}
-
-func (c runningClock) now() time.Time              { return c.at(time.Now()) }
-func (c runningClock) at(real time.Time) time.Time { return c.begin.Add(real.Sub(c.begin) * c.times) }
-func (c runningClock) passed() time.Duration       { return c.now().Sub(c.begin) }
-func (c runningClock) sleep(d time.Duration)       { time.Sleep(d / c.times) }
-
 // TestRelyCenterTrouble has builds begin and end for half an hour while Bitbucket limits requests, is down, cuts connections and
 // loses answers. In the end every status and report is as its build is, there is nothing else, and nothing was asked before its time.
 func TestRelyCenterTrouble(t *testing.T) {
 	t.Parallel()
 	const builds, refused, lasts = 40, 45 * time.Second, 30 * time.Minute
-	clock := runningClock{time.Now(), 200}
+	clock := fastClock{time.Now(), 200}
 	setup := centerSetup{now: clock.now}
 	ofProject(&setup)
 	c := newCenter(t, setup)

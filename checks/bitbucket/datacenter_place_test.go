@@ -63,6 +63,11 @@ func TestCenterRenamed(t *testing.T) {
 	_, err := c.hub.Rename(centerRepo, "greeting")
 	c.must(err)
 	clock.pass(30 * time.Second)
+	// That the list is not to be had does not mean that the repository is gone.
+	c.must(c.hub.Inject(bitbuckettest.Fault{Path: "/projects/OCTO/repos$", Status: http.StatusBadGateway, Times: 3}))
+	if _, err := c.PullRequest(t.Context(), c.repo, number); err == nil || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "status 502") {
+		t.Fatalf("without the list: %v", err)
+	}
 	if pr, err := c.PullRequest(t.Context(), c.repo, number); err != nil || pr.Head != sha {
 		t.Fatalf("by the old name: %+v %v", pr, err)
 	}
@@ -208,12 +213,13 @@ func TestCenterCloneHeader(t *testing.T) {
 	}{
 		"of a repository": {bitbuckettest.TokenOptions{Kind: bitbuckettest.RepositoryToken, Repo: centerRepo, Scopes: []string{"REPO_READ"}}, ""},
 		"of a project":    {bitbuckettest.TokenOptions{Kind: bitbuckettest.ProjectToken, Project: "OCTO", Scopes: []string{"REPO_READ"}}, ""},
-		"of a person":     {bitbuckettest.TokenOptions{Kind: bitbuckettest.PersonalToken, User: "ops", Scopes: []string{"REPO_READ"}}, "ops"},
+		"of a person":     {bitbuckettest.TokenOptions{Kind: bitbuckettest.PersonalToken, User: "ops", Scopes: []string{"REPO_READ"}}, ""},
+		"with a name":     {bitbuckettest.TokenOptions{Kind: bitbuckettest.PersonalToken, User: "ops", Scopes: []string{"REPO_READ"}}, "ops"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			setup := centerSetup{token: tt.token, username: tt.username}
-			setup.options.DataCenter.Context = "/bitbucket"
+			setup.options.DataCenter.Context, setup.options.DataCenter.BearerOnly = "/bitbucket", tt.username == ""
 			c := newCenter(t, setup)
 			c.must(c.hub.SetPermission(centerRepo, "ops", "read"))
 			header, revoke, err := c.CloneHeader(t.Context(), c.repo)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,10 +17,9 @@ import (
 // Limits of Code Insights. Of annotations too many, or one that breaks a rule, have all of them refused.
 // https://developer.atlassian.com/server/bitbucket/how-tos/code-insights/
 const (
-	dcMaxData        = 6
-	dcMaxTitle       = 450  // characters of a title, also of a datum
-	dcMaxDetails     = 2000 // characters, and of what an annotation says
-	dcMaxAnnotations = 1000 // of a report
+	dcMaxData    = 6
+	dcMaxTitle   = 450  // characters of a title, also of a datum
+	dcMaxDetails = 2000 // characters, and of what an annotation says
 )
 
 type dcReport struct {
@@ -97,20 +95,14 @@ func dcFigure(f checks.Figure) dcDatum {
 	return made
 }
 
-// dcAnnotations are annotations as Data Center has them. Each has an id that is the same whenever it is told.
-func dcAnnotations(list []checks.Annotation) (made []dcAnnotation) {
-	seen := map[string]int{}
-	for _, a := range list[:min(len(list), dcMaxAnnotations)] {
-		id := annotationID(&a)
-		seen[id]++
-		one := dcAnnotation{ID: fmt.Sprintf("%s-%d", id, seen[id]), Path: a.Path, Severity: "LOW", Type: "CODE_SMELL",
-			Message: clipUnits(cmp.Or(titled(&a), "See the page behind this report"), dcMaxDetails)}
-		switch a.Level {
-		case checks.LevelFailure:
-			one.Severity, one.Type = "HIGH", "BUG"
-		case checks.LevelWarning:
-			one.Severity = "MEDIUM"
-		}
+// dcAnnotations are annotations as Data Center takes them.
+func dcAnnotations(list []checks.Annotation) []dcAnnotation {
+	list = list[:min(len(list), maxAnnotated)]
+	made := make([]dcAnnotation, 0, len(list))
+	ids := annotationIDs(list)
+	for n, a := range list {
+		one := dcAnnotation{ID: ids[n], Path: a.Path, Message: clipUnits(cmp.Or(titled(&a), unspoken), dcMaxDetails)}
+		one.Type, one.Severity = gravity(a.Level)
 		if a.Path != "" {
 			one.Line = max(0, a.Line)
 		}

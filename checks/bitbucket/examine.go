@@ -15,7 +15,8 @@ import (
 const largeSkew = 30 * time.Second
 
 // Examine asks what each credential may do, for people to read: whether Bitbucket is there, which kind of token it is, and what does not
-// work for want of a right. How the webhooks stand is told as EnsureHooks found them.
+// work for want of a right. How the webhooks stand is told as EnsureHooks found them, or asked for if
+// it was not called.
 func (h *Host) Examine(ctx context.Context) []Finding {
 	if len(h.credentials) == 0 {
 		return []Finding{{About: h.host(), Text: "no credential is configured: nothing of this Bitbucket is built", Problem: true}}
@@ -38,8 +39,8 @@ func (h *Host) Examine(ctx context.Context) []Finding {
 			list = append(list, Finding{Installation: h.Installation(name), About: name, Text: err.Error(), Problem: true})
 		}
 	}
-	if h.Hook == "" {
-		list = append(list, Finding{About: h.host(), Note: true, Text: "no webhook is made, since no public address of this server is configured: what happens is found by looking every now and then"})
+	if h.Hook != "" && len(hooked) == 0 {
+		list = append(list, h.findHooks(ctx, repos)...)
 	}
 	if skew, _ := h.Skew(); skew.Abs() > largeSkew {
 		word := "ahead of"
@@ -73,7 +74,7 @@ func (h *Host) examineOne(ctx context.Context, c *credential, repos []store.Repo
 	case h.DataCenter:
 		kind = "an HTTP access token"
 	}
-	list = append(list, Finding{Installation: c.number, About: c.title(), Text: fmt.Sprintf("%s; repositories: %d", kind, count), Note: true})
+	list = append(list, Finding{Installation: c.number, About: c.title(), Text: fmt.Sprintf("%s; repositories: %d", kind, count)})
 	for _, name := range slices.Sorted(maps.Keys(unread)) {
 		if slices.ContainsFunc(c.Repositories, func(of string) bool { return strings.EqualFold(of, name) }) {
 			list = append(list, Finding{Installation: c.number, About: name, Text: fmt.Sprintf("it cannot be read: %v", unread[name]), Problem: true})

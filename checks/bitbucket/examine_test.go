@@ -22,9 +22,29 @@ func said(list []bitbucket.Finding) string {
 // TestCloudExamine takes the scopes away one by one, and finds what is missing, the endpoint that refused, and what does not work.
 func TestCloudExamine(t *testing.T) {
 	all := []string{"repository", "pullrequest", "webhook", "repository:admin"}
+	const fine = "octo/shop|false|false|an access token; repositories: 1"
+	for _, tt := range []struct {
+		hook *bitbuckettest.Hook
+		want string
+	}{
+		{nil, "\nocto/shop|false|true|no webhook delivers to " + hookAddress + "; the server makes it when it starts"},
+		{&bitbuckettest.Hook{URL: hookAddress, Secret: "s", Events: []string{"repo:push"}}, "\nocto/shop|false|true|the webhook to " + hookAddress + " is switched off; the server switches it on when it starts"},
+		{&bitbuckettest.Hook{URL: hookAddress, Active: true, Events: []string{"repo:push"}}, "\nocto/shop|false|true|the webhook to " + hookAddress + " has no secret; the server gives it one when it starts"},
+		{&bitbuckettest.Hook{URL: hookAddress, Active: true, Secret: "s", Events: []string{"repo:push"}}, ""},
+	} {
+		b := newBench(t, hooked)
+		if tt.hook != nil {
+			_, err := b.hub.AddHook("octo/shop", *tt.hook)
+			b.must(err)
+		}
+		if got := said(b.host.Examine(t.Context())); got != fine+tt.want || b.host.Writes.Load() != 0 {
+			t.Errorf("%s\nwant\n%s", got, fine+tt.want)
+		}
+	}
 	b := newBench(t, hooked)
-	if got, want := said(b.host.Examine(t.Context())), "octo/shop|false|true|an access token; repositories: 1"; got != want {
-		t.Errorf("%s\nwant\n%s", got, want)
+	b.must(b.host.EnsureHooks(t.Context()))
+	if got := said(b.host.Examine(t.Context())); got != fine {
+		t.Errorf("%s\nwant\n%s", got, fine)
 	}
 	for missing, want := range map[string]string{
 		"pullrequest":      "octo/shop|true|false|the scope pullrequest is missing (GET /repositories/octo/…/pullrequests: status 403, ",
@@ -91,7 +111,7 @@ func TestExamineTells(t *testing.T) {
 	b.host.EnsureHooks(t.Context())
 	got := said(b.host.Examine(t.Context()))
 	for _, want := range []string{
-		"octo/shop and 1 more|false|true|an API token of me@example.org; repositories: 1",
+		"octo/shop and 1 more|false|false|an API token of me@example.org; repositories: 1",
 		"octo/gone|true|false|it cannot be read: not found: GET /repositories/octo/gone: status 404",
 		"octo/shop and 1 more|false|true|the scope write:pullrequest:bitbucket is missing; without it comments may not be answered",
 		"octo/shop and 1 more|false|true|the scope read:webhook:bitbucket is missing (GET /repositories/octo/…/hooks: status 403",
@@ -120,7 +140,7 @@ func TestExamineTells(t *testing.T) {
 	if h, err = bitbucket.New(c); err != nil {
 		t.Fatal(err)
 	}
-	if got := said(h.Examine(t.Context())); !strings.Contains(got, "no webhook is made, since no public address of this server is configured") || !strings.Contains(got, "octo/shop|true|false|it cannot be read: GET /repositories/octo/shop: status 401") {
+	if got := said(h.Examine(t.Context())); !strings.Contains(got, "octo/shop|true|false|it cannot be read: GET /repositories/octo/shop: status 401") {
 		t.Error(got)
 	}
 }

@@ -19,8 +19,13 @@ import (
 // hookName is what people know a webhook of ours by.
 const hookName = "buildsmith"
 
-// hookPause is what is left between two repositories whose webhooks are looked at, so that there are requests left for other things.
-const hookPause = 200 * time.Millisecond
+// Between two repositories whose webhooks are looked at there is a pause, a longer one if they are many, so that there are requests left
+// for other things.
+const (
+	hookPause     = 200 * time.Millisecond
+	longHookPause = 2 * time.Second
+	manyHooks     = 30
+)
 
 // hooked is how the webhooks stand.
 type hooked struct {
@@ -48,11 +53,20 @@ func (h *Host) EnsureHooks(ctx context.Context) error {
 	h.hooked.busy.Lock()
 	defer h.hooked.busy.Unlock()
 	repos, failed := h.Repositories(ctx)
+	if failed == nil {
+		for name, err := range h.Unread() {
+			failed = errors.Join(failed, fmt.Errorf("the webhook of %s: %w", name, err))
+		}
+	}
+	between := hookPause
+	if len(repos) > manyHooks {
+		between = longHookPause
+	}
 	waits := map[int64]error{}
 	for n, r := range repos {
 		err := waits[r.Installation]
 		if err == nil {
-			if n > 0 && !pause(ctx, hookPause) {
+			if n > 0 && !pause(ctx, between) {
 				return errors.Join(failed, ctx.Err())
 			}
 			err = h.ensureHook(ctx, r)
@@ -140,6 +154,36 @@ func (h *Host) ensureHook(ctx context.Context, r store.Repo) error {
 		}
 	}
 	return nil
+}
+
+// maxHooksSeen is of how many repositories of a credential findHooks looks at the webhooks.
+const maxHooksSeen = 10
+
+// findHooks says of repositories whether they deliver to Config.Hook, without changing anything: for who has not called EnsureHooks.
+func (h *Host) findHooks(ctx context.Context, repos []store.Repo) (list []Finding) {
+	seen := map[int64]int{}
+	for _, r := range repos {
+		if seen[r.Installation]++; seen[r.Installation] > maxHooksSeen {
+			continue
+		}
+		f := Finding{Installation: r.Installation, About: r.Name}
+		found, err := h.api.hooks(ctx, r)
+		at := slices.IndexFunc(found, func(one hook) bool { return one.URL == h.Hook })
+		switch {
+		case err != nil:
+			f.Problem, f.Text = true, fmt.Sprintf("its webhooks cannot be seen: %v", h.hookError(r, err))
+		case at < 0:
+			f.Note, f.Text = true, fmt.Sprintf("no webhook delivers to %s; the server makes it when it starts", h.Hook)
+		case !found[at].Active:
+			f.Note, f.Text = true, fmt.Sprintf("the webhook to %s is switched off; the server switches it on when it starts", h.Hook)
+		case !found[at].Signed:
+			f.Note, f.Text = true, fmt.Sprintf("the webhook to %s has no secret; the server gives it one when it starts", h.Hook)
+		default:
+			continue
+		}
+		list = append(list, f)
+	}
+	return list
 }
 
 // ours reports whether a webhook is one that this server made: it delivers to the server's address, or has our name and delivers to what

@@ -103,10 +103,10 @@ func TestCloudHooksFail(t *testing.T) {
 		b.must(err)
 		poor, err = b.hub.AddToken(bitbuckettest.TokenOptions{Kind: bitbuckettest.RepositoryToken, Repo: "octo/another", Scopes: []string{"repository", "pullrequest"}})
 		b.must(err)
-		c.Credentials = append(c.Credentials, bitbucket.Credential{Repositories: []string{"octo/another"}, Token: poor.Value})
+		c.Credentials = append(c.Credentials, bitbucket.Credential{Repositories: []string{"octo/another"}, Token: poor.Value}, bitbucket.Credential{Repositories: []string{"octo/gone"}, Token: poor.Value})
 	})
 	err := b.host.EnsureHooks(t.Context())
-	if err == nil || !strings.HasPrefix(err.Error(), "the webhook of octo/another: GET /repositories/octo/…/hooks: status 403, ") || !strings.Contains(err.Error(), "it takes the scope webhook") ||
+	if err == nil || !strings.HasPrefix(err.Error(), "the webhook of octo/gone: not found: GET /repositories/octo/gone: status 404, ") || !strings.Contains(err.Error(), "\nthe webhook of octo/another: GET /repositories/octo/…/hooks: status 403, ") || !strings.Contains(err.Error(), "it takes the scope webhook") ||
 		!strings.HasSuffix(err.Error(), "give the credential the scope webhook, and the scopes of its events: repository and pullrequest, or make the webhook by hand, to "+hookAddress) {
 		t.Errorf("%v", err)
 	}

@@ -46,11 +46,14 @@ func (h *Host) Create(ctx context.Context, r store.Repo, report *checks.Report) 
 	case checks.KindComment:
 		return h.createComment(ctx, r, report)
 	case checks.KindReport:
-		id := key(report)
+		id := key(report) // which it has even if its annotations were not taken
 		return id, refusedToo(h.api.tellReport(ctx, r, id, report))
 	case checks.KindCheck, checks.KindStatus:
 		id := key(report)
-		return id, refused(h.api.tellStatus(ctx, r, id, report))
+		if err := h.api.tellStatus(ctx, r, id, report); err != nil {
+			return "", refused(err)
+		}
+		return id, nil
 	}
 	return "", fmt.Errorf("%w: Bitbucket has no place for a %s", checks.ErrRefused, report.Kind)
 }

@@ -107,10 +107,12 @@ func TestScreenshots(t *testing.T) {
 	if dir == "" {
 		t.Skip("BUILDSMITH_SCREENSHOTS names no directory")
 	}
-	d := newDemo(newSite(t, func(c *Config) { c.Checks = demoReports }))
+	d := newDemo(newSite(t, func(c *Config) {
+		c.Checks, c.Forges = demoReports, &Forges{List: func() []Forge { return demoForges(time.Now().Add(-5 * time.Minute)) }}
+	}))
 	ctx := browser(t)
 	pages := []struct{ name, path string }{
-		{"builds", "/"}, {"queue", "/queue"}, {"deliveries", "/deliveries"}, {"delivery", fmt.Sprintf("/deliveries/%d", d.delivery)},
+		{"builds", "/"}, {"queue", "/queue"}, {"forges", "/forges"}, {"deliveries", "/deliveries"}, {"delivery", fmt.Sprintf("/deliveries/%d", d.delivery)},
 		{"failed", "/builds/" + d.failed.ID}, {"running", "/builds/" + d.running.ID}, {"succeeded", "/builds/" + d.succeeded.ID},
 		{"fault", "/builds/" + d.fault.ID}, {"queued", "/builds/" + d.queued.ID}, {"invalid", "/builds/" + d.invalid.ID},
 		{"notice", "/builds/" + d.notice.ID}, {"search", "/builds/" + d.failed.ID + "/search?q=module_00042"},

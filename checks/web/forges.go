@@ -60,7 +60,7 @@ type Sweep struct {
 // An Installation is the App in one account, or a credential.
 type Installation struct {
 	ID           int64     `json:"id"`
-	Account      string    `json:"account"` // of a credential: what it is for
+	Account      string    `json:"account"`                // of a credential: what it is for
 	Selection    string    `json:"repositories,omitempty"` // all or selected
 	Suspended    bool      `json:"suspended,omitempty"`
 	Removed      bool      `json:"removed,omitempty"`

@@ -10,15 +10,10 @@ import (
 	"time"
 )
 
-func TestForgesPage(t *testing.T) {
-	s := newSite(t)
-	says(t, s.get("/forges"), []string{"No App at a forge", "The configuration names none."}, "Set up GitHub", "Resync")
-	s = newSite(t, func(c *Config) { c.Setup = &Setup{Done: func() bool { return false }} })
-	says(t, s.get("/forges"), []string{"No App at a forge", `<a class="button" href="/setup">Set up GitHub</a>`})
-
-	at, left, resyncs := time.Now().Add(-5*time.Minute), 4321, 0
-	var rotated error
-	list := []Forge{{
+// demoForges are forges of each kind, with all that can be said of one.
+func demoForges(at time.Time) []Forge {
+	left := 4321
+	return []Forge{{
 		Name: "github", Host: "github.com", AppID: 7, App: "Shop <Builder>", URL: "https://github.com/apps/shop", Install: "https://github.com/apps/shop/installations/new",
 		Deliveries: "webhook", HookURL: "https://ci.example.org/webhook/github", Secret: "in use, last today", Rotates: true, LastPing: at, Skew: -0.25, Read: at,
 		Sweep:    Sweep{At: at, Missed: 3, Asked: 2, Fetched: 1, Left: 4, Gone: 5, Error: "it broke"},
@@ -33,7 +28,18 @@ func TestForgesPage(t *testing.T) {
 	}, {Kind: "GitHub", Name: "github", Host: "github.example.org", AppID: 8, Deliveries: "poll"},
 		{Kind: "Bitbucket Cloud", Name: "work", Host: "bitbucket.org", URL: "https://bitbucket.org", Deliveries: "poll", Installations: []Installation{{ID: 9, Account: "acme/*",
 			Problems: []Lack{{Text: "webhooks: GET /repositories/…/hooks: the scope webhook is missing"}}}}},
-		{Kind: "Bitbucket Data Center", Name: "dc", Host: "git.example.org", Deliveries: "webhook", HookURL: "https://ci.example.org/webhook/dc"}}
+		{Kind: "Bitbucket Data Center", Name: "dc", Host: "git.example.org", Deliveries: "webhook", HookURL: "https://ci.example.org/webhook/dc", Sweep: Sweep{At: at, Missed: 2, Fetched: 2}}}
+}
+
+func TestForgesPage(t *testing.T) {
+	s := newSite(t)
+	says(t, s.get("/forges"), []string{"No App at a forge", "The configuration names none."}, "Set up GitHub", "Resync")
+	s = newSite(t, func(c *Config) { c.Setup = &Setup{Done: func() bool { return false }} })
+	says(t, s.get("/forges"), []string{"No App at a forge", `<a class="button" href="/setup">Set up GitHub</a>`})
+
+	at, resyncs := time.Now().Add(-5*time.Minute), 0
+	var rotated error
+	list := demoForges(at)
 	s = newSite(t, func(c *Config) {
 		c.Forges = &Forges{List: func() []Forge { return list }, Resync: func(context.Context) { resyncs++ }, Rotate: func(context.Context) error { return rotated }}
 	})
@@ -43,7 +49,7 @@ func TestForgesPage(t *testing.T) {
 		"3 missed, 2 asked for again, 1 fetched, 5 gone, 4 left for the next look; it broke", "-0.2 s against the forge’s", "all repositories", "4321 requests left in this hour",
 		"permission checks: write is needed", "POST /x: status 403", "No delivery yet", "Complete", "Lacks rights", "Suspended", "Removed", "Some missing",
 		"Bitbucket Cloud, work", "acme/*", "the scope webhook is missing", "do not come: repositories are looked at every minute", "not looked at yet", "Credentials",
-		"Bitbucket Data Center, dc", "come to https://ci.example.org/webhook/dc", "Not asked yet",
+		"Bitbucket Data Center, dc", "come to https://ci.example.org/webhook/dc", "Not asked yet", "2 missed, 2 found by looking",
 		"are fetched every ten seconds", "not read yet", "none yet", "Not installed anywhere",
 	}, "<Builder>", `href="https://github.example.org`)
 

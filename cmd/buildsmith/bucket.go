@@ -51,7 +51,7 @@ func openBuckets(c *Config, log *slog.Logger, refused func(forge, host string, i
 	return list, nil
 }
 
-// openBucket gives a Bitbucket. Without secrets it makes no webhooks.
+// openBucket gives a Bitbucket whose deliveries are signed with one of the secrets, the first of which is given to webhooks.
 func openBucket(c *Config, config *Bitbucket, secrets []string, log *slog.Logger, refused func(forge, host string, installation int64, text string)) (*bucket, error) {
 	b := &bucket{config: config, secrets: secrets}
 	transport, err := c.transport()
@@ -74,7 +74,7 @@ func openBucket(c *Config, config *Bitbucket, secrets []string, log *slog.Logger
 		Page: c.URL + "/builds/", Transport: transport, Log: log, Refused: func(installation int64, text string) { refused(config.Name, b.hostName(), installation, text) }}
 	if config.Deliveries == byWebhook {
 		b.address = c.URL + "/webhook/" + config.Name
-		if config.Hooks == hooksCreate && len(secrets) > 0 {
+		if config.Hooks == hooksCreate {
 			settings.Hook, settings.HookSecret = b.address, secrets[0]
 		}
 	}
@@ -212,24 +212,37 @@ func (b *bucket) page(s *server) web.Forge {
 	if failed != nil {
 		f.Problems = append(f.Problems, web.Lack{Text: failed.Error()})
 	}
-	lacks := map[int64][]web.Lack{}
+	lacks := map[int64][]bitbucket.Finding{}
 	for _, finding := range findings {
 		if finding.Problem || finding.Note {
-			lacks[finding.Installation] = append(lacks[finding.Installation], web.Lack{Text: finding.About + ": " + finding.Text, Note: !finding.Problem})
+			lacks[finding.Installation] = append(lacks[finding.Installation], finding)
 		}
 	}
-	f.Problems = append(f.Problems, lacks[0]...)
+	f.Problems = append(f.Problems, lacksOf(lacks[0], b.hostName())...)
 	left := b.host.Remaining()
 	var state store.HookState
 	state, f.Installations = s.reached(b.name(), b.hostName(), func(i store.Installation) web.Installation {
 		w := reachedBy(i, left)
 		if !i.Removed {
-			w.Problems = lacks[i.ID]
+			w.Problems = lacksOf(lacks[i.ID], i.Account)
 		}
 		return w
 	})
 	f.LastPing = state.Ping
 	return f
+}
+
+// lacksOf are findings as pages show them below what they are about.
+func lacksOf(findings []bitbucket.Finding, below string) []web.Lack {
+	var list []web.Lack
+	for _, f := range findings {
+		text := f.Text
+		if f.About != below {
+			text = f.About + ": " + text
+		}
+		list = append(list, web.Lack{Text: text, Note: !f.Problem})
+	}
+	return list
 }
 
 // links implements member.

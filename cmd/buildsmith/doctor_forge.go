@@ -36,7 +36,8 @@ func (d *doctor) forges(ctx context.Context, c *Config) {
 func (d *doctor) bitbucket(ctx context.Context, c *Config, config *Bitbucket) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	b, err := openBucket(c, config, nil, slog.New(slog.DiscardHandler), func(string, string, int64, string) {})
+	// The secret is for webhooks that are made, and none is here.
+	b, err := openBucket(c, config, []string{randomHex(32)}, slog.New(slog.DiscardHandler), func(string, string, int64, string) {})
 	if err != nil {
 		d.bad(config.Name, "%v", err)
 		return
@@ -51,8 +52,11 @@ func (d *doctor) bitbucket(ctx context.Context, c *Config, config *Bitbucket) {
 		}
 		say(config.Name, "%s: %s", f.About, f.Text)
 	}
-	if config.Deliveries == byPoll {
+	switch {
+	case config.Deliveries == byPoll:
 		d.well(config.Name, "webhooks: none are needed; the repositories are looked at every minute")
+	case config.Hooks == hooksManual:
+		d.note(config.Name, "webhooks: people make them, for %s, with the secret of webhook-secrets", b.address)
 	}
 	d.address(ctx, c, config.Deliveries, b.kind())
 }

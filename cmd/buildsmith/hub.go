@@ -106,14 +106,6 @@ func (h *hub) source() webhook.Source {
 // hubNow is GitHub as it is now; nil without it.
 func (s *server) hubNow() *hub { return s.github.Load() }
 
-// app is the App; nil without GitHub.
-func (s *server) app() *github.App {
-	if h := s.hubNow(); h != nil {
-		return h.app
-	}
-	return nil
-}
-
 // name implements member.
 func (h *hub) name() string { return github.Name }
 

@@ -243,7 +243,7 @@ func TestRelyMissingPermissionIsShown(t *testing.T) {
 	hub.Suspend("octo", true)
 	has("suspended: GitHub tells nothing of it and takes nothing for it")
 	id := hub.Installation("octo")
-	if _, err := d.app().FileID(t.Context(), store.Repo{Name: "octo/shop", Installation: id, ID: "1"}, "main", "x"); err == nil {
+	if _, err := d.hubNow().app.FileID(t.Context(), store.Repo{Name: "octo/shop", Installation: id, ID: "1"}, "main", "x"); err == nil {
 		t.Log("a token that was made before serves on")
 	}
 	d.refused(github.Name, d.hubNow().host, id, "POST /x: status 403")
@@ -395,7 +395,7 @@ func TestDoctorOfForge(t *testing.T) {
 		"elsewhere": {githubtest.Options{}, "", func(d *desk) { d.hub.SetHook("https://old.example.org/webhook/github") }, []string{
 			"wrong  webhook        GitHub delivers to https://old.example.org/webhook/github, and this server is at http://127.0.0.1:",
 			"note   deliveries     GitHub had nothing to deliver within a day\n"}, "ok     webhook"},
-		"no secret": {githubtest.Options{}, "", func(d *desk) { must(d.app().SetHookSecret(t.Context(), "")) }, []string{
+		"no secret": {githubtest.Options{}, "", func(d *desk) { must(d.hubNow().app.SetHookSecret(t.Context(), "")) }, []string{
 			"wrong  webhook        the webhook has no secret at GitHub, and what is not signed is not taken; set it in the App's settings\n"}, "ok     webhook"},
 		"not taken": {githubtest.Options{}, "", func(d *desk) { d.hub.SetHook(d.web.URL + "/webhook/other"); _, err := d.hub.Ping(); must(err) }, []string{
 			"wrong  deliveries     the last, ping of 2"}, "ok     deliveries"},

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -326,5 +327,57 @@ func TestFaults(t *testing.T) {
 	s.commit("main", Change{})
 	if d, err := s.Push(shopRepo, "main"); err != nil || d.Status != "dropped" || len(s.bot.take()) != 0 || len(s.Mishaps()) != 1 {
 		t.Errorf("the delivery is %+v, %v", d, err)
+	}
+}
+
+// TestReordered checks that a delivery that is held back comes after the next one.
+func TestReordered(t *testing.T) {
+	s := newShop(t, Options{})
+	s.bot.take()
+	if err := s.SetChaos(Chaos{Reorder: 1, Repeat: 1, Hold: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	s.commit("main", Change{})
+	first, err := s.Push(shopRepo, "main")
+	if err != nil || first.Status != "held back" {
+		t.Fatalf("the first delivery is %+v, %v", first, err)
+	}
+	s.commit("main", Change{})
+	second := s.push("main")
+	if err := s.Await(t.Context(), func() bool { return len(s.Deliveries()) == 5 }); err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, r := range s.bot.take() {
+		order = append(order, r.Header.Get("X-Request-UUID"))
+	}
+	if want := []string{second.GUID, second.GUID, first.GUID, first.GUID}; !slices.Equal(order, want) {
+		t.Errorf("the bot got %q, want %q", order, want)
+	}
+}
+
+// TestLostAnswer checks the case that a bot must be most careful with: what it asked for was done, and it does not know.
+func TestLostAnswer(t *testing.T) {
+	s := newShop(t, Options{})
+	if err := s.Inject(Fault{Method: "POST", Path: "/statuses/build$", Lost: true}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL()+"/2.0"+shopPath+"/commit/"+s.sha+"/statuses/build",
+		strings.NewReader(`{"type": "build", "key": "k", "state": "FAILED", "url": "https://ci.example.org"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+s.token.Value)
+	if resp, err := http.DefaultClient.Do(r); err == nil {
+		t.Errorf("the answer is %s", resp.Status)
+	}
+	status, err := s.AwaitStatus(t.Context(), shopRepo, s.sha, Status.Done)
+	if err != nil || status.State != "FAILED" {
+		t.Errorf("the status is %+v, %v", status, err)
+	}
+	requests := s.Requests()
+	if last := requests[len(requests)-1]; !last.Lost || last.Status != 0 || s.Count("POST", inCommit+"/statuses/build") != 1 {
+		t.Errorf("the log has %+v", last)
 	}
 }

@@ -271,8 +271,9 @@ func (s *Server) sendIn(l letter) Delivery {
 	case forgetest.Dropped:
 		return s.log(l.Delivery, l.hook, "dropped")
 	case forgetest.Held:
-		l.Status = "held back"
-		return l.Delivery
+		held := l.Delivery // which is still to be sent as it is
+		held.Status = "held back"
+		return held
 	}
 	return *sent
 }

@@ -45,8 +45,9 @@ func (s *Server) sendIn(d Delivery, header map[string]string) Delivery {
 	case forgetest.Dropped:
 		return s.sendTo("", d, header, false)
 	case forgetest.Held:
-		d.Status = "held back"
-		return d
+		held := d // which is still to be sent as it is
+		held.Status = "held back"
+		return held
 	}
 	return *sent
 }

@@ -152,7 +152,7 @@ func (b *bucket) plain() bool { return strings.HasPrefix(b.config.URL, "http://"
 // source implements member.
 func (b *bucket) source() webhook.Source {
 	from := frombitbucket.Config{Name: b.config.Name, Host: b.hostName(), Web: b.config.URL, DataCenter: b.config.Kind == kindDataCenter, Secrets: b.secrets,
-		Installation: b.host.Installation}
+		Installation: b.host.Installation, DefaultBranch: b.host.DefaultBranch}
 	return webhook.Source{Name: b.config.Name, Host: b.hostName(), Verify: from.Verify, Hello: from.Hello, Identify: from.Identify, Decode: from.Decode, Forge: b.host,
 		PullByCommit: true, Fetch: b.config.Deliveries == byPoll}
 }

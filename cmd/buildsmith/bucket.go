@@ -166,13 +166,13 @@ func (b *bucket) where(r store.Repo, t *store.Trigger) (source.Remote, source.Wa
 	want := source.Want{Commit: t.Commit}
 	switch {
 	case t.PullRequest == 0:
+	case b.config.Kind == kindDataCenter: // a fork may be one that the credential cannot read
+		want.Refs = []string{fmt.Sprintf("refs/pull-requests/%d/from", t.PullRequest)}
 	case t.HeadName != "" && t.HeadName != r.Name:
 		fork := r
 		fork.ID, fork.Name = "", t.HeadName
 		from := remote(fork)
 		want.From, want.Refs = &from, []string{t.HeadRef}
-	case b.config.Kind == kindDataCenter:
-		want.Refs = []string{fmt.Sprintf("refs/pull-requests/%d/from", t.PullRequest)}
 	}
 	return remote(r), want
 }

@@ -243,10 +243,25 @@ func (i *Intake) decode(d store.Delivery) (p *pending) {
 	} else {
 		p.event, err = source.Decode(d.Event, body)
 	}
+	if err == nil {
+		err = i.knowDefault(&p.event.Repo)
+	}
 	if err != nil {
 		p.problem = err.Error()
 	}
 	return p
+}
+
+// knowDefault gives a repository the default branch that was known of it: not every forge tells it with each event.
+func (i *Intake) knowDefault(r *store.Repo) error {
+	if r.ID == "" || r.DefaultBranch != "" {
+		return nil
+	}
+	return i.Store.View(func(tx *store.Tx) error {
+		state, err := tx.RepoState(r.Key())
+		r.DefaultBranch = state.Repo.DefaultBranch
+		return err
+	})
 }
 
 func decodeRequest(event string, body []byte) (Event, error) {

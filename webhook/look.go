@@ -143,7 +143,7 @@ func (r *round) due(list []store.Repo) ([]store.Repo, error) {
 		return cmp.Or(tried[a.Key()].Compare(tried[b.Key()]), cmp.Compare(a.Key(), b.Key()))
 	})
 	list = slices.CompactFunc(list, func(a, b store.Repo) bool { return a.Key() == b.Key() })
-	if looks := r.looker.LooksPerHour(); looks > 0 {
+	if looks := cmp.Or(r.intake.LooksPerHour, r.looker.LooksPerHour()); looks > 0 {
 		of := map[int64]int{}
 		for _, repo := range list {
 			of[repo.Installation]++

@@ -140,7 +140,9 @@ type Config struct {
 	// to deliver that is younger, or younger than half a minute, is left alone: the next may be under way. As often a forge is looked
 	// at that has no such log; what is different is looked at again after half a minute, or after this time if it is shorter.
 	SweepEvery time.Duration
-	Log        *slog.Logger
+	// LooksPerHour takes the place of what forges say of themselves, unless it is 0.
+	LooksPerHour int
+	Log          *slog.Logger
 }
 
 // Intake is the handler and the loop.

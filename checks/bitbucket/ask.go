@@ -152,7 +152,8 @@ func (h *Host) Unread() map[string]error {
 // known is what is known of repositories beside what the store has.
 type known struct {
 	mu     sync.Mutex
-	byName map[string]int64 // number of the credential that a repository was reached by, by its name in small letters
+	byName map[string]int64  // number of the credential that a repository was reached by, by its name in small letters
+	mains  map[string]string // default branches, likewise
 	unread map[string]error
 	others map[string]bool      // comments, by number of the credential that may not change them
 	gone   map[string]time.Time // when a shortened hash was none last, likewise
@@ -164,9 +165,16 @@ func (k *known) reached(r store.Repo) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.byName == nil {
-		k.byName = map[string]int64{}
+		k.byName, k.mains = map[string]int64{}, map[string]string{}
 	}
-	k.byName[strings.ToLower(r.Name)] = r.Installation
+	k.byName[strings.ToLower(r.Name)], k.mains[strings.ToLower(r.Name)] = r.Installation, r.DefaultBranch
+}
+
+// DefaultBranch gives that of a repository by its name, as Repositories found it last; empty if it did not. No delivery tells it.
+func (h *Host) DefaultBranch(repo string) string {
+	h.known.mu.Lock()
+	defer h.known.mu.Unlock()
+	return h.known.mains[strings.ToLower(repo)]
 }
 
 func (k *known) failed(unread map[string]error) {

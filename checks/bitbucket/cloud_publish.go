@@ -160,6 +160,9 @@ func (a cloud) tellReport(ctx context.Context, r store.Repo, key string, report 
 func (a cloud) report(report *checks.Report) cloudReport {
 	made := cloudReport{Type: "report", Title: clip(line(report.Title), maxTitle), Details: clip(checks.Plain(report.Summary), maxDetails), ReportType: "TEST", Reporter: hookName,
 		Link: a.pageURL(report), Result: "FAILED", Data: []cloudFigure{}}
+	if made.Details == "" { // which Cloud refuses
+		made.Details = made.Title
+	}
 	switch {
 	case report.Status != checks.Completed:
 		made.Result = "PENDING"

@@ -190,6 +190,11 @@ func TestCloudReports(t *testing.T) {
 	if list = b.hub.Reports("octo/shop", b.sha); len(list) != 1 || len(list[0].Annotations) != 0 {
 		t.Errorf("%+v", list)
 	}
+	later.Summary = "" // of a build without phases; Bitbucket takes no report without words
+	b.must(b.host.Update(t.Context(), b.repo, remote, &later, nil))
+	if list = b.hub.Reports("octo/shop", b.sha); len(list) != 1 || list[0].Details != later.Title {
+		t.Errorf("%+v", list)
+	}
 	// Annotations that Bitbucket refuses are left out, those of other requests are not.
 	b.must(b.hub.Inject(bitbuckettest.Fault{Status: 400, Body: `{"type":"error","error":{"message":"bad path"}}`}.At("POST", "annotations")))
 	later.Annotations = report.Annotations[:150]

@@ -158,7 +158,7 @@ func (b *bucket) plain() bool { return strings.HasPrefix(b.config.URL, "http://"
 // source implements member.
 func (b *bucket) source() webhook.Source {
 	from := frombitbucket.Config{Name: b.config.Name, Host: b.hostName(), Web: b.config.URL, DataCenter: b.config.Kind == kindDataCenter, Secrets: b.secrets,
-		Installation: b.host.Installation}
+		Installation: b.host.Installation, DefaultBranch: b.host.DefaultBranch}
 	return webhook.Source{Name: b.config.Name, Host: b.hostName(), Verify: from.Verify, Hello: from.Hello, Identify: from.Identify, Decode: from.Decode, Organization: from.Organization, Forge: b.host,
 		PullByCommit: true, Fetch: b.config.Deliveries == byPoll}
 }
@@ -172,13 +172,13 @@ func (b *bucket) where(r store.Repo, t *store.Trigger) (source.Remote, source.Wa
 	want := source.Want{Commit: t.Commit}
 	switch {
 	case t.PullRequest == 0:
+	case b.config.Kind == kindDataCenter: // a fork may be one that the credential cannot read
+		want.Refs = []string{fmt.Sprintf("refs/pull-requests/%d/from", t.PullRequest)}
 	case t.HeadName != "" && t.HeadName != r.Name:
 		fork := r
 		fork.ID, fork.Name = "", t.HeadName
 		from := remote(fork)
 		want.From, want.Refs = &from, []string{t.HeadRef}
-	case b.config.Kind == kindDataCenter:
-		want.Refs = []string{fmt.Sprintf("refs/pull-requests/%d/from", t.PullRequest)}
 	}
 	return remote(r), want
 }

@@ -13,10 +13,10 @@ import (
 
 // A program built with the tag faults dies at a point that the environment names: BUILDSMITH_DIE_AT=point, or point:n for
 // the n-th time. BUILDSMITH_PAUSE_AT=point makes it wait there for half a second, so that others can be faster.
-// BUILDSMITH_SWEEP_EVERY=2s makes it look for missed deliveries so often.
+// BUILDSMITH_SWEEP_EVERY=2s makes it look for missed deliveries so often, however few looks the forge allows.
 func init() {
 	if every, err := time.ParseDuration(os.Getenv("BUILDSMITH_SWEEP_EVERY")); err == nil {
-		lookForMissed = every
+		lookForMissed, looksPerHour = every, 100*int(time.Hour/every)
 	}
 	die, pause := os.Getenv("BUILDSMITH_DIE_AT"), os.Getenv("BUILDSMITH_PAUSE_AT")
 	name, count, _ := strings.Cut(die, ":")

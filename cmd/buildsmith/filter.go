@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"buildsmith/webhook"
+	frombitbucket "buildsmith/webhook/bitbucket"
 	fromgithub "buildsmith/webhook/github"
 
 	"github.com/spf13/cobra"
@@ -21,12 +22,15 @@ func filterCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "filter FILE EVENT.json",
 		Short: "Tell whether filter groups build an event, and why",
-		Long: `Tell what filter groups say of a payload of GitHub's: each group, each of its filters, and what
-decided. Nothing is asked of a forge or a server. docs/filters.md tells about the filters.
+		Long: `Tell what filter groups say of a payload of GitHub's or Bitbucket's: each group, each of its
+filters, and what decided. Nothing is asked of a forge or a server. docs/filters.md tells about
+the filters.
 
 FILE is a configuration of buildsmith's, or what AWS prints of a CodeBuild project: all of it, the
 project, its webhook, or the list of groups, as JSON or YAML. EVENT.json is a payload of push,
-pull_request, merge_group or release. One of the two may be -, standard input.
+pull_request, merge_group or release, or one of Bitbucket's; that of a pull request of Bitbucket
+Cloud does not show what happened: name it, as in --event pullrequest:created. One of the two may
+be -, standard input.
 
 The changed files of a push stand in its payload unless it is large. Those of a pull request do
 not, nor does the message of its newest commit: the server asks the forge, this command asks you.
@@ -165,6 +169,9 @@ func (c *filtering) decode(name string, text []byte) (e webhook.Event, err error
 	if event == "" {
 		event = recognise(keys)
 	}
+	if strings.Contains(event, ":") {
+		return c.decodeBucket(name, event, text)
+	}
 	switch {
 	case event == "":
 		return e, usage(fmt.Errorf("%s shows no event that filters look at; name it with --event: %s", name, strings.Join(filteredEvents, ", ")))
@@ -177,12 +184,40 @@ func (c *filtering) decode(name string, text []byte) (e webhook.Event, err error
 	return e, nil
 }
 
+// bucketEvents are those of Bitbucket: Cloud's, and then a Data Center's.
+var bucketEvents = []string{
+	"repo:push", "pullrequest:created", "pullrequest:updated", "pullrequest:fulfilled", "pullrequest:rejected",
+	"repo:refs_changed", "pr:opened", "pr:reopened", "pr:from_ref_updated", "pr:modified", "pr:merged", "pr:declined", "pr:deleted",
+}
+
+// decodeBucket reads a payload of Bitbucket's. Of a push of several refs it is the first.
+func (c *filtering) decodeBucket(name, event string, text []byte) (e webhook.Event, err error) {
+	if !slices.Contains(bucketEvents, event) {
+		return e, usage(fmt.Errorf("--event %s is none of Bitbucket's that filters look at: %s", event, strings.Join(bucketEvents, ", ")))
+	}
+	from := frombitbucket.Config{Name: "bitbucket", Host: cloudHost, Web: "https://" + cloudHost, DataCenter: event == "repo:refs_changed" || strings.HasPrefix(event, "pr:")}
+	if e, err = from.Decode(event, text); err != nil {
+		return e, fault(fmt.Errorf("%s: %w", name, err))
+	}
+	if n := len(e.Also); n > 0 {
+		fmt.Fprintf(c.errors, "note: the push is of %d refs; this is about the first\n", n+1)
+	}
+	return e, nil
+}
+
 // recognise gives the event of a payload by its keys, empty if they are not those of just one.
 func recognise(keys map[string]json.RawMessage) string {
 	has := func(names ...string) bool {
 		return !slices.ContainsFunc(names, func(name string) bool { _, ok := keys[name]; return !ok })
 	}
 	switch {
+	case has("eventKey"): // of a Data Center
+		var event string
+		if json.Unmarshal(keys["eventKey"], &event) == nil && slices.Contains(bucketEvents, event) {
+			return event
+		}
+	case has("push", "repository", "actor"):
+		return "repo:push"
 	case has("merge_group"):
 		return "merge_group"
 	case has("release"):

@@ -43,15 +43,17 @@ var pitches = []pitch{
 // those of TestScripts:
 //
 //	forge                starts the forge, whose deliveries come to the server
-//	serve forge [FILE]   starts the server for it; FORGE and REPOSITORY in the file are its name and what octo/hello is called there
+//	serve forge [FILE]   starts the server for it; FORGE and REPOSITORY in the file are its name and what octo/hello is called there. A
+//	                     file with forges of its own says how a Bitbucket is reached; BUCKET there is its name, kind and address, and
+//	                     REACHED what the credential is for
 //	at do|get ...        drives it, with the words of fakegithub; at the built-in forge there are do commit, ref, push and delete-branch
 //	push REF...          what has happened to refs: in one delivery, where the forge tells of several at once
-//	states SHA           waits until nothing of a commit is under way and prints the newest state of each check: SUCCESSFUL, FAILED,
+//	states SHA [REPO]    waits until nothing of a commit is under way and prints the newest state of each check: SUCCESSFUL, FAILED,
 //	                     STOPPED (skipped, cancelled, and what waits for approval), and its title
 //	right                fails if the fake forge has seen a request that the forge would not take
 //
-// The variable PROJECT is the project of octo/hello. Conditions: the names of the forges, pulls (it has pull requests), and buckets
-// (Bitbucket of either kind).
+// The variables PROJECT, NAME and REPOSITORY are the project of octo/hello, the forge's name, and what octo/hello is called there; CLONE
+// is where git gets it. Conditions: the names of the forges, pulls (it has pull requests), and buckets (Bitbucket of either kind).
 func TestForges(t *testing.T) {
 	for _, s := range pitches {
 		t.Run(s.name, func(t *testing.T) { runForge(t, s) })
@@ -73,6 +75,8 @@ func runForge(t *testing.T, s pitch) {
 		Setup: func(env *testscript.Env) error {
 			env.Values[pitchKey{}] = s
 			env.Setenv("PROJECT", s.project)
+			env.Setenv("NAME", s.name)
+			env.Setenv("REPOSITORY", s.repository)
 			return setUp(env, bin)
 		},
 		Condition: func(name string) (bool, error) {
@@ -112,6 +116,11 @@ func forgeScript(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("GITHUB_KEY", key)
 	ts.Setenv("GITHUB_APP", fmt.Sprint(app.AppID))
 	ts.Setenv("GITHUB_SECRET", app.Secret)
+	below := "/octo/hello.git"
+	if s.name == "data-center" {
+		below = "/scm" + below
+	}
+	ts.Setenv("CLONE", ts.Getenv("FORGE")+below)
 }
 
 // serveForgeScript starts the server for a forge.
@@ -120,26 +129,24 @@ func serveForgeScript(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: serve forge [file]")
 	}
 	s := pitchOf(ts)
-	if len(s.is) > 0 && slices.Contains(s.is, "buckets") {
-		name := "OCTO/*"
-		if s.name == "bitbucket" {
-			name = "octo/*"
-		}
-		kind := "cloud"
-		if s.name == "data-center" {
-			kind = "data-center"
-		}
-		ts.Setenv("FORGES", fmt.Sprintf("forges:\n  bitbucket:\n  - name: %s\n    kind: %s\n    url: %s\n    deliveries: webhook\n    credentials:\n    - {repositories: [%q], token: {file: %s}}\n",
-			s.name, kind, ts.Getenv("FORGE"), name, ts.MkAbs("forge.token")))
+	kind := "cloud"
+	if s.name == "data-center" {
+		kind = "data-center"
 	}
+	owner, _, _ := strings.Cut(s.repository, "/")
+	bucket := fmt.Sprintf("{name: %s, kind: %s, url: %q", s.name, kind, ts.Getenv("FORGE"))
+	text := ""
 	if len(args) > 1 {
-		text := strings.NewReplacer("FORGE", s.name, "REPOSITORY", s.repository).Replace(ts.ReadFile(args[1]))
-		ts.Check(os.WriteFile(ts.MkAbs("forge.config"), []byte(text), 0o600))
-		args[1] = "forge.config"
+		text = strings.NewReplacer("FORGE", s.name, "REPOSITORY", s.repository, "BUCKET", bucket, "REACHED", fmt.Sprintf("[%q]", owner+"/*")).Replace(ts.ReadFile(args[1]))
 	}
-	serveScript(ts, neg, append([]string{s.name}, args[1:]...))
+	made := slices.Contains(s.is, "buckets") && !strings.Contains(text, "forges:")
+	if made {
+		text += fmt.Sprintf("\nforges:\n  bitbucket:\n  - %s, deliveries: webhook, credentials: [{repositories: [%q], token: {file: forge.token}}]}\n", bucket, owner+"/*")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("forge.config"), []byte(text), 0o600))
+	serveScript(ts, neg, []string{s.name, "forge.config"})
 	for range 200 { // until the server has made its webhook
-		if !slices.Contains(s.is, "buckets") || !stageOf(ts).server.alive() || strings.Contains(string(ghOutput(ts, "get", "hooks", "repo=octo/hello")), "/webhook/"+s.name) {
+		if !made || !stageOf(ts).server.alive() || strings.Contains(string(ghOutput(ts, "get", "hooks", "repo=octo/hello")), "/webhook/"+s.name) {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -176,7 +183,7 @@ type shownState struct {
 }
 
 // statesOf are the newest states of a commit's checks.
-func statesOf(ts *testscript.TestScript, sha string) (list []shownState) {
+func statesOf(ts *testscript.TestScript, repo, sha string) (list []shownState) {
 	switch s := pitchOf(ts); s.name {
 	case "github":
 		var runs []struct {
@@ -186,7 +193,7 @@ func statesOf(ts *testscript.TestScript, sha string) (list []shownState) {
 			Conclusion string
 			Title      string
 		}
-		ts.Check(json.Unmarshal(ghOutput(ts, "get", "check-runs", "repo=octo/hello", "sha="+sha), &runs))
+		ts.Check(json.Unmarshal(ghOutput(ts, "get", "check-runs", "repo="+repo, "sha="+sha), &runs))
 		newest := map[string]shownState{}
 		for _, r := range runs {
 			newest[r.Name] = shownState{r.Name, neutralState(r.Status, r.Conclusion), r.Title}
@@ -205,7 +212,7 @@ func statesOf(ts *testscript.TestScript, sha string) (list []shownState) {
 			}
 		}
 	default:
-		ts.Check(json.Unmarshal(ghOutput(ts, "get", "states", "repo=octo/hello", "sha="+sha), &list))
+		ts.Check(json.Unmarshal(ghOutput(ts, "get", "states", "repo="+repo, "sha="+sha), &list))
 	}
 	return list
 }
@@ -244,13 +251,17 @@ func neutralState(status, conclusion string) string {
 }
 
 func statesScript(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 1 {
-		ts.Fatalf("usage: states sha")
+	if len(args) != 1 && len(args) != 2 {
+		ts.Fatalf("usage: states sha [repository]")
+	}
+	repo := "octo/hello"
+	if len(args) > 1 {
+		repo = args[1]
 	}
 	var lines []string
 	before, stable := "", 0
 	for range 600 {
-		list := statesOf(ts, args[0])
+		list := statesOf(ts, repo, args[0])
 		lines = lines[:0]
 		done := len(list) > 0
 		for _, s := range list {

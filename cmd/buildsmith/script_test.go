@@ -207,7 +207,6 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 		config += fmt.Sprintf("github:\n  app-id: %s\n  url: %s\n  private-key: {file: %s}\n  webhook-secrets: [{env: GITHUB_SECRET}]\n",
 			ts.Getenv("GITHUB_APP"), ts.Getenv("FORGE"), ts.Getenv("GITHUB_KEY"))
 	}
-	config += ts.Getenv("FORGES")
 	if len(args) > 1 {
 		more := ts.ReadFile(args[1])
 		if strings.Contains(more, "warm:") {

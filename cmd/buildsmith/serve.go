@@ -65,8 +65,12 @@ which it becomes a GitHub App in one click, too.`,
 // atPoint is told each point that a build's flow passes. Programs built for crash tests set it.
 var atPoint func(string)
 
-// lookForMissed is how often deliveries that were missed are looked for, 0 for the usual. Programs built for crash tests set it.
-var lookForMissed time.Duration
+// lookForMissed is how often deliveries that were missed are looked for, and looksPerHour how many looks an hour has, 0 for the usual.
+// Programs built for crash tests set them.
+var (
+	lookForMissed time.Duration
+	looksPerHour  int
+)
 
 // A server is everything that serve wires.
 type server struct {
@@ -181,7 +185,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		}
 		sources, publishers[local.Name] = append(sources, source), local.Publisher{}
 	}
-	s.intake = webhook.New(webhook.Config{Store: s.store, Sources: sources, Projects: c.configured, Settings: c.settings(), Rules: c.rules(nil), Commands: c.Commands.commands(), ChangedFiles: s.changedFiles, SweepEvery: lookForMissed, Log: s.log})
+	s.intake = webhook.New(webhook.Config{Store: s.store, Sources: sources, Projects: c.configured, Settings: c.settings(), Rules: c.rules(nil), Commands: c.Commands.commands(), ChangedFiles: s.changedFiles, SweepEvery: lookForMissed, LooksPerHour: looksPerHour, Log: s.log})
 	options := c.reportOptions()
 	options.URL = s.page
 	s.reporter = checks.New(checks.Config{Store: s.store, Publishers: publishers, Log: s.log, Options: options})

@@ -3,9 +3,12 @@ package source
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -52,5 +55,22 @@ func TestFork(t *testing.T) {
 	bad.Commit, bad.Refs = missing.Commit, []string{"refs/heads/../x"}
 	if _, err := l.ChangedFiles(t.Context(), bad, base); err == nil || err.Error() != `ref "refs/heads/../x" is no name of a ref` {
 		t.Error(err)
+	}
+}
+
+// TestForkThatIsClosed has a fork that is gone, or not for us: that is the author's failure, who is told what to do.
+func TestForkThatIsClosed(t *testing.T) {
+	target := newForge(t)
+	head := target.commit("refs/heads/main", map[string]string{"a": "1"})
+	for name, answer := range map[string]int{"gone": http.StatusNotFound, "not for us": http.StatusForbidden} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(answer) }))
+		from := target.remote()
+		from.URL = server.URL + "/mallory/hello.git"
+		want := Want{Commit: strings.Repeat("1", 40), Refs: []string{"refs/heads/main"}, From: &from}
+		_, err := lease(t, newMirrors(t), target.remote()).ChangedFiles(t.Context(), want, head)
+		if !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "the fork "+from.URL+" is gone or cannot be read; let this server read it, or push the branch to the repository itself") {
+			t.Errorf("%s: %v", name, err)
+		}
+		server.Close()
 	}
 }

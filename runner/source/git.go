@@ -167,6 +167,15 @@ func mayPass(err error) bool {
 	return errors.As(err, &failed) && trouble.MatchString(failed.stderr) && !isGone(err)
 }
 
+// closed is what git says of a repository that is not there, or not for us.
+var closed = regexp.MustCompile(`repository '[^']*' not found|Authentication failed|could not read Username|returned error: 40[134]|no longer exists|[Aa]ccess denied`)
+
+// isClosed reports whether git failed because there is no such repository, or because it is not for us.
+func isClosed(err error) bool {
+	var failed *gitError
+	return errors.As(err, &failed) && closed.MatchString(failed.stderr)
+}
+
 var gone = regexp.MustCompile(`not our ref|couldn't find remote ref|no such remote ref|unadvertised object|remote error: upload-pack: not our ref`)
 
 // isGone reports whether git failed because the other side lacks what was asked for.

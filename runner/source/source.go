@@ -236,6 +236,9 @@ func (l *Lease) fetchOnce(ctx context.Context, want Want) error {
 			err = fetch(specs...)
 		}
 	}
+	if want.From != nil && isClosed(err) {
+		return fmt.Errorf("commit %s: the fork %s is gone or cannot be read; let this server read it, or push the branch to the repository itself: %w", want.Commit, remote.URL, ErrGone)
+	}
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type Config struct {
 	Matched func(secret int)
 	// Installation gives the number of the credential that is for a repository, by the repository's full name. It may be nil.
 	Installation func(repo string) int64
+	// DefaultBranch gives the default branch of a repository by its full name, which deliveries do not tell, or nothing. It may be nil.
+	DefaultBranch func(repo string) string
 }
 
 // Verify authenticates a delivery: by an HMAC of the raw body by one of the secrets.
@@ -71,6 +73,9 @@ func (c Config) Decode(event string, body []byte) (webhook.Event, error) {
 	}
 	if err != nil {
 		return e, fmt.Errorf("the payload of %.100s %w", event, err)
+	}
+	if e.Repo.ID != "" && e.Repo.DefaultBranch == "" && c.DefaultBranch != nil {
+		e.Repo.DefaultBranch = c.DefaultBranch(e.Repo.Name)
 	}
 	if reason != "" {
 		e.Kind, e.Reason = webhook.Nothing, reason

@@ -366,3 +366,24 @@ func TestOrganization(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaultBranch has a delivery of a repository whose default branch somebody knows: deliveries do not tell it.
+func TestDefaultBranch(t *testing.T) {
+	const cloud = `{"repository": {"uuid": "{21fa9bf8-b5b2-4891-97ed-d590bad0f871}", "full_name": "acme/shop"}, "push": {"changes": []}}`
+	const told = `{"repository": {"uuid": "{21fa9bf8-b5b2-4891-97ed-d590bad0f871}", "full_name": "acme/shop", "mainbranch": {"name": "trunk"}}, "push": {"changes": []}}`
+	const server = `{"repository": {"id": 7, "slug": "shop", "project": {"key": "ACME"}}, "changes": []}`
+	known := func(repo string) string { return map[string]string{"acme/shop": "main", "ACME/shop": "master"}[repo] }
+	for _, tt := range []struct {
+		name, event, body, want string
+		from                    bitbucket.Config
+	}{
+		{"Cloud", "repo:push", cloud, "main", bitbucket.Config{DefaultBranch: known}},
+		{"Cloud that tells", "repo:push", told, "trunk", bitbucket.Config{DefaultBranch: known}},
+		{"Data Center", "repo:refs_changed", server, "master", bitbucket.Config{DefaultBranch: known, DataCenter: true}},
+		{"nobody knows", "repo:push", cloud, "", bitbucket.Config{}},
+	} {
+		if e, err := tt.from.Decode(tt.event, []byte(tt.body)); err != nil || e.Repo.DefaultBranch != tt.want {
+			t.Errorf("%s: %q, %v, want %q", tt.name, e.Repo.DefaultBranch, err, tt.want)
+		}
+	}
+}

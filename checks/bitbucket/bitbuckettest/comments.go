@@ -63,6 +63,7 @@ func (s *Server) addCommentLocked(p *pull, user *User, c Comment) (*Comment, eve
 	}
 	c.ID, c.pull, c.Repository, c.Number, c.User = s.nextIDLocked("comment"), p, s.flavor.fullName(p.repo), p.id, user.Name
 	c.Created, c.Updated = s.now(), s.now()
+	p.updated = c.Created
 	s.comments = append(s.comments, &c)
 	s.wakeLocked()
 	return &c, event{kind: commentAdded, repo: p.repo, actor: user, pull: p, comment: &c}, nil

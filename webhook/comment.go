@@ -19,6 +19,7 @@ type asker struct {
 	author     bool   // of the pull request
 	approved   bool   // the head is
 	held       string
+	adrift     bool // the head lies in a repository that is gone, at a forge that shortens hashes: nobody can say which commit is meant
 	pr         store.PullRequest
 	list       []candidate // of the head
 	reason     string      // why there is none
@@ -100,6 +101,8 @@ func (i *Intake) ask(ctx context.Context, forge Forge, e *Event) (*asker, error)
 		a.reason = fmt.Sprintf("Pull request %d has no valid head or base.", a.pr.Number)
 		return a, nil
 	}
+	_, shortens := forge.(Completer)
+	a.adrift = shortens && a.pr.HeadRepo == ""
 	a.author = a.account.ID != "" && a.account.ID == a.pr.Author.ID
 	if a.list, a.reason, err = i.candidates(ctx, e.Repo, headOf(e.Repo, &a.pr), a.pr.Head); err != nil {
 		return nil, err
@@ -173,6 +176,9 @@ func mayNot(c *command, a *asker) string {
 func mayNotApproveHash(c *command, a *asker) string {
 	if why := mayNotApprove(a.list, &a.pr, a.account, a.permission); why != "" {
 		return why
+	}
+	if a.adrift {
+		return "The repository that this pull request comes from is gone, and its commits can be mistaken for others. Have it opened again from a repository that is there."
 	}
 	if c.hash == "" && !slices.ContainsFunc(a.list, func(c candidate) bool { return !c.project.Rules.AnyHash }) && len(a.list) > 0 {
 		return "" // whether the head was seen before the comment is looked at in the transaction

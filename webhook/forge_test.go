@@ -276,3 +276,21 @@ func TestOwnPullIsNoForks(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 }
+
+// TestApprovalOfAForkThatIsGone is refused where hashes are shortened: what was hidden may begin like what was looked at. A whole hash at
+// another forge says which commit it is, whatever became of the fork.
+func TestApprovalOfAForkThatIsGone(t *testing.T) {
+	for _, shortens := range []bool{true, false} {
+		d := strange(t)
+		if shortens {
+			d.use(&shortening{forge: d.forge})
+		}
+		pr := d.forge.pulls[12]
+		pr.HeadRepo = ""
+		d.forge.pulls[12] = pr
+		_, reply := d.says(alice, "/approve "+hash('a'))
+		if refused := strings.HasPrefix(reply, "The repository that this pull request comes from is gone, and its commits can be mistaken for others."); refused != shortens || len(d.builds()) == 0 != shortens {
+			t.Errorf("shortens %v: %q, %d builds", shortens, reply, len(d.builds()))
+		}
+	}
+}

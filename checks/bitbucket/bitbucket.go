@@ -51,11 +51,12 @@ type Host struct {
 	client      *http.Client
 	credentials []*credential
 
-	limits  checks.Limits // by number of the credential
-	remarks remarks
-	hooked  hooked
-	asked   asked
-	known   known
+	limits   checks.Limits // by number of the credential
+	clock    checks.Clock
+	refusals checks.Refusals
+	hooked   hooked
+	asked    asked
+	known    known
 
 	// Requests counts requests, Failures those that were not answered by success, Writes those that change something, HeldBack those that
 	// were not made because Bitbucket had asked to wait.

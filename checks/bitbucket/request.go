@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"buildsmith/checks"
@@ -290,7 +288,7 @@ func (h *Host) tellApart(c *credential, q request, got *http.Response, body []by
 	case http.StatusForbidden:
 		h.tellRefused(c, q, failed)
 	case http.StatusUnauthorized:
-		if skew := clockSkew(got); skew != "" {
+		if skew := checks.ClockSkew(got.Header); skew != "" {
 			failed.text += " (" + skew + ")"
 		}
 		if c.Token != "" {
@@ -301,50 +299,16 @@ func (h *Host) tellApart(c *credential, q request, got *http.Response, body []by
 	return failed
 }
 
-// clockSkew says how far the clock of this machine is from Bitbucket's, empty if not far.
-func clockSkew(got *http.Response) string {
-	theirs, err := http.ParseTime(got.Header.Get("Date"))
-	if err != nil {
-		return ""
-	}
-	if skew := time.Since(theirs); skew.Abs() > 30*time.Second {
-		return fmt.Sprintf("this machine's clock is %v off", skew.Round(time.Second))
-	}
-	return ""
-}
-
-// remarks is what answers tell of beside what was asked for.
-type remarks struct {
-	mu       sync.Mutex
-	refusals map[int64]refusal // by number of the credential
-	skew     atomic.Int64      // how far this machine's clock is ahead of Bitbucket's
-	dated    atomic.Bool       // whether anything is known of it
-}
-
-type refusal struct {
-	text string
-	at   time.Time
-}
-
 // Skew is how far this machine's clock was ahead of Bitbucket's when it last answered; ok is false before it has.
-func (h *Host) Skew() (skew time.Duration, ok bool) {
-	return time.Duration(h.remarks.skew.Load()), h.remarks.dated.Load()
-}
+func (h *Host) Skew() (skew time.Duration, ok bool) { return h.clock.Skew() }
 
 // notice takes from an answer what people should know of it.
 func (h *Host) notice(c *credential, got *http.Response) {
-	// Bitbucket's clock shows whole seconds: half of one is as good as nothing.
-	if theirs, err := http.ParseTime(got.Header.Get("Date")); err == nil {
-		h.remarks.skew.Store(int64(time.Since(theirs.Add(time.Second / 2))))
-		h.remarks.dated.Store(true)
-	}
+	h.clock.Note(got.Header)
 	if left, err := strconv.Atoi(got.Header.Get("X-Ratelimit-Remaining")); err == nil {
 		h.remaining.Store(c.number, left)
 	}
 }
-
-// refusedAgain is how long a refusal that has been told is not told again.
-const refusedAgain = time.Minute
 
 // tellRefused tells Config.Refused that Bitbucket did not let us do something.
 func (h *Host) tellRefused(c *credential, q request, failed *failure) {
@@ -355,21 +319,7 @@ func (h *Host) tellRefused(c *credential, q request, failed *failure) {
 
 // refused tells Config.Refused a text, at most once in a while of the same.
 func (h *Host) refused(c *credential, text string) {
-	if h.Refused == nil {
-		return
-	}
-	now := time.Now()
-	h.remarks.mu.Lock()
-	last := h.remarks.refusals[c.number]
-	again := last.text != text || now.Sub(last.at) >= refusedAgain
-	if again {
-		if h.remarks.refusals == nil {
-			h.remarks.refusals = map[int64]refusal{}
-		}
-		h.remarks.refusals[c.number] = refusal{text, now}
-	}
-	h.remarks.mu.Unlock()
-	if again {
+	if h.Refused != nil && h.refusals.News(c.number, text) {
 		h.Refused(c.number, text)
 	}
 }

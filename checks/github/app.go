@@ -9,10 +9,9 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"buildsmith/checks"
 	"buildsmith/store"
 
 	"github.com/google/go-github/v60/github"
@@ -61,7 +60,7 @@ func (a *App) ask(ctx context.Context, method, path string, header map[string]st
 	}
 	if err != nil {
 		if answer != nil && answer.StatusCode == http.StatusUnauthorized {
-			if skew := clockSkew(answer.Response); skew != "" {
+			if skew := checks.ClockSkew(answer.Response.Header); skew != "" {
 				return answer, fmt.Errorf("%w (%s)", a.tellApart(err), skew)
 			}
 		}
@@ -169,50 +168,16 @@ func (a *App) SetHookSecret(ctx context.Context, secret string) error {
 	return nil
 }
 
-// remarks is what answers tell of beside what was asked for.
-type remarks struct {
-	mu       sync.Mutex
-	refusals map[int64]refusal // by installation
-	skew     atomic.Int64      // how far this machine's clock is ahead of GitHub's
-	dated    atomic.Bool       // whether anything is known of it
-}
-
-type refusal struct {
-	text string
-	at   time.Time
-}
-
 // Skew is how far this machine's clock was ahead of GitHub's when it last answered; ok is false before it has.
-func (a *App) Skew() (skew time.Duration, ok bool) {
-	return time.Duration(a.remarks.skew.Load()), a.remarks.dated.Load()
-}
-
-// refusedAgain is how long a refusal that has been told is not told again.
-const refusedAgain = time.Minute
+func (a *App) Skew() (skew time.Duration, ok bool) { return a.clock.Skew() }
 
 // notice takes from an answer what people should know of it, and tells it.
 func (a *App) notice(installation int64, r *http.Request, answer *http.Response) {
-	// GitHub's clock shows whole seconds: half of one is as good as nothing.
-	if theirs, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
-		a.remarks.skew.Store(int64(time.Since(theirs.Add(time.Second / 2))))
-		a.remarks.dated.Store(true)
-	}
+	a.clock.Note(answer.Header)
 	if a.Refused == nil || installation == 0 || !forbidden(r, answer) {
 		return
 	}
-	text := refusalText(r, answer)
-	now := time.Now()
-	a.remarks.mu.Lock()
-	last := a.remarks.refusals[installation]
-	again := last.text != text || now.Sub(last.at) >= refusedAgain
-	if again {
-		if a.remarks.refusals == nil {
-			a.remarks.refusals = map[int64]refusal{}
-		}
-		a.remarks.refusals[installation] = refusal{text, now}
-	}
-	a.remarks.mu.Unlock()
-	if again {
+	if text := refusalText(r, answer); a.refusals.News(installation, text) {
 		a.Refused(installation, text)
 	}
 }

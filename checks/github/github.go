@@ -54,9 +54,10 @@ type App struct {
 	slug    string         // the App's name in its addresses, once it was asked for
 	own     *github.Client // for the App itself
 
-	limits  checks.Limits // by installation
-	remarks remarks
-	log     firstPage
+	limits   checks.Limits // by installation
+	clock    checks.Clock
+	refusals checks.Refusals
+	log      firstPage
 
 	answers answers // of GETs, for as long as they hold
 	// Requests counts requests, Failures those that were not answered by success, Writes those that change something, Unchanged

@@ -66,7 +66,7 @@ func (a *App) authorized(ctx context.Context, r store.Repo, method, path string,
 		a.forget(r.Installation)
 		err = a.once(ctx, r, method, path, body, v)
 		if errors.As(err, &failed) && failed.Response.StatusCode == http.StatusUnauthorized {
-			if skew := clockSkew(failed.Response); skew != "" {
+			if skew := checks.ClockSkew(failed.Response.Header); skew != "" {
 				err = fmt.Errorf("%w (%s)", err, skew)
 			}
 		}
@@ -172,18 +172,6 @@ func (a *App) noteLimit(installation int64, h http.Header, err error) error {
 		return err
 	}
 	return a.limits.Note(installation, h, err)
-}
-
-// clockSkew says how far the clock of this machine is from GitHub's, empty if not far. A token is refused for that.
-func clockSkew(answer *http.Response) string {
-	theirs, err := http.ParseTime(answer.Header.Get("Date"))
-	if err != nil {
-		return ""
-	}
-	if skew := time.Since(theirs); skew.Abs() > 30*time.Second {
-		return fmt.Sprintf("this machine's clock is %v off", skew.Round(time.Second))
-	}
-	return ""
 }
 
 // tellApart gives an error what the program must know of it: that something is not there, or when to try again.

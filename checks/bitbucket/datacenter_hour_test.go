@@ -148,7 +148,8 @@ func TestRelyCenterTrouble(t *testing.T) {
 	var met [600]int
 	for _, r := range c.hub.Requests() {
 		at := clock.at(r.At)
-		if at.Before(until) {
+		// What two loops ask at once may be under way when the first is refused: a second of this clock is some milliseconds.
+		if at.Before(until) && until.Sub(at) < refused-time.Second {
 			t.Errorf("%s %s was asked %v before its time", r.Method, r.Path, until.Sub(at))
 		}
 		if r.Lost {
